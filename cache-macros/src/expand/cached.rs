@@ -1,0 +1,328 @@
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Path, spanned::Spanned as _};
+
+use crate::{
+    args::{CachedArgs, Jitter, Local, Ttl},
+    check::{check_key, check_output, check_owned, check_settings},
+    errors::Errors,
+    signature::{Arg, Asyncness, Function, Shape},
+    template::{Placeholder, Template},
+};
+
+/// Input:
+/// ```text
+/// async fn get_user(id: u64) -> Result<User, E> { … }
+/// ```
+/// Output:
+/// ```text
+/// fn get_user(id: u64) -> ::larder::Cached<impl Future<Output = Result<User, E>>> {
+///     let __call = {
+///         static SITE: Site = Site::new().key("user:{}").ttl(60_000);
+///         let mut __call = call(&SITE, path_of(|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
+///         (&Part(&id)).write_to(__call.out());
+///         __call
+///     };
+///     __call.or_else(async move { … })
+/// }
+/// ```
+pub(crate) fn expand(
+    args: &CachedArgs,
+    krate: &Path,
+    function: &Function,
+    errors: &mut Errors,
+) -> Option<TokenStream> {
+    check_settings(args, errors);
+    check_output(function, errors);
+    if args.detached.is_some() {
+        let message = "a detached call outlives its caller, so its arguments must be owned";
+        check_owned(function, message, errors);
+    }
+    let template = args.key.as_ref().and_then(|key| errors.keep(Template::parse(key.template.clone())));
+    let Some(shape) = function.shape() else {
+        errors.at(function.sig.fn_token.span, "`#[cached]` needs an `async fn`");
+        return None;
+    };
+    check_key(args, template.as_ref(), &shape, errors);
+    let call = call(args, krate, template.as_ref(), &shape);
+    Some(emit(args, krate, function, &shape, &call))
+}
+
+fn emit(
+    args: &CachedArgs,
+    krate: &Path,
+    function: &Function,
+    shape: &Shape,
+    call: &TokenStream,
+) -> TokenStream {
+    let Function { attrs, vis, sig, body } = function;
+    let output = &shape.output;
+    let run = match args.detached {
+        Some(span) => Ident::new("or_spawn", span),
+        None => Ident::new("or_else", Span::call_site()),
+    };
+    let mut sig = sig.clone();
+    let value = match shape.asyncness {
+        Asyncness::Native => {
+            sig.asyncness = None;
+            sig.output = syn::parse_quote_spanned!(shape.output_span=>
+                -> #krate::Cached<impl ::core::future::Future<Output = #output>>
+            );
+            // The never-taken return gives inference and coercions what the signature said; the
+            // statements are spliced, for a block of their own would be an unneeded one.
+            let statements = body.stream();
+            quote_spanned!(Span::mixed_site()=>
+                __call.#run(async move {
+                    #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
+                    if false {
+                        let __output: #output = loop {};
+                        return __output;
+                    }
+                    #statements
+                })
+            )
+        }
+        Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
+            ::std::boxed::Box::pin(__call.#run(async move {
+                let __body = #body;
+                __body.await
+            }))
+        ),
+    };
+    quote_spanned!(Span::mixed_site()=>
+        #(#attrs)*
+        #[allow(refining_impl_trait, clippy::manual_async_fn)]
+        #vis #sig {
+            let __call = #call;
+            #value
+        }
+    )
+}
+
+/// The block that makes a call of the arguments, without the body.
+fn call(args: &CachedArgs, krate: &Path, template: Option<&Template>, shape: &Shape) -> TokenStream {
+    let site = site(args, template);
+    let output = &shape.output;
+    let private = quote!(#krate::__private);
+    let shape_of = Ident::new(
+        if args.not_remote.is_some() { "memory_shape" } else { "shape" },
+        shape.output_span,
+    );
+    // Spanned at the return type: there is the error if the value cannot be cached.
+    let of_output = quote_spanned!(shape.output_span=> (&&&#private::Output::<#output>::OF));
+    let sharing = match &args.share_error {
+        Some(share) => quote!(.share_error(#share)),
+        None => quote!(),
+    };
+    let on = args.cache.as_ref().map(|cache| quote!(.on(&#cache)));
+    let ttl = match &args.ttl {
+        Some(Ttl::Of(ttl)) => quote_spanned!(ttl.span()=> .ttl(#ttl)),
+        Some(Ttl::By(ttl)) => quote_spanned!(ttl.span()=> .ttl_by(#ttl)),
+        Some(Ttl::Fixed(_)) | None => quote!(),
+    };
+    let cache_if = args.cache_if.as_ref().map(|admit| quote!(.cache_if(#admit)));
+    let none_ttl = args.none_ttl.map(|_| {
+        let none_ttl = Ident::new("none_ttl", shape.output_span);
+        quote_spanned!(Span::mixed_site()=> __call.#none_ttl();)
+    });
+    let key = match (&args.key, template) {
+        (Some(key), Some(template)) => by_template(&private, &key.named, template, shape),
+        _ => by_hash(args, shape),
+    };
+    quote_spanned!(Span::mixed_site()=> {
+        #[allow(unused_imports)]
+        use #private::{
+            AnyError as _, ClonedError as _, FallibleOptionalOutput as _, FallibleOutput as _,
+            NoPart as _, OptionalOutput as _, PartOf as _, PlainOutput as _, TextError as _,
+        };
+        static SITE: #private::Site = #private::Site::new()#site;
+        #[allow(unused_mut)]
+        let mut __call = #private::call(
+            &SITE,
+            #private::path_of(|| ()),
+            #of_output.#shape_of(),
+            (&&&#private::Output::<#output>::OF).sharing(),
+        )#on #ttl #cache_if #sharing;
+        #none_ttl
+        #key
+        __call
+    })
+}
+
+fn site(args: &CachedArgs, template: Option<&Template>) -> TokenStream {
+    let mut site = TokenStream::new();
+    if let Some(template) = template {
+        let pieces = &template.pieces;
+        site.extend(quote!(.key(#pieces)));
+    }
+    if let Some(Ttl::Fixed(ttl)) = &args.ttl {
+        let millis = ttl.millis;
+        site.extend(quote!(.ttl(#millis)));
+    }
+    match &args.jitter {
+        Some(Jitter::Upto(most)) => {
+            let millis = most.millis;
+            site.extend(quote!(.jitter(#millis)));
+        }
+        Some(Jitter::Percent(percent)) => site.extend(quote!(.jitter_percent(#percent))),
+        None => {}
+    }
+    if let Some(none_ttl) = &args.none_ttl {
+        let millis = none_ttl.millis;
+        site.extend(quote!(.none_ttl(#millis)));
+    }
+    match &args.local {
+        Some(Local::Upto(most)) => {
+            let millis = most.millis;
+            site.extend(quote!(.local(#millis)));
+        }
+        Some(Local::Not) => site.extend(quote!(.local(0))),
+        None => {}
+    }
+    if args.not_remote.is_some() {
+        site.extend(quote!(.not_remote()));
+    }
+    if let Some(version) = args.version {
+        site.extend(quote!(.version(#version)));
+    }
+    site
+}
+
+/// Without `key`: every argument that is not skipped, in the order of the signature.
+fn by_hash(args: &CachedArgs, shape: &Shape) -> TokenStream {
+    let kept = shape.args.iter().filter(|arg| !args.skip.contains(&arg.name));
+    kept.map(|Arg { name, ty, is_impl }| {
+        let write = Ident::new(if *is_impl { "typed" } else { "part" }, ty.span());
+        // Spanned at the type: there is the error if it is no key part.
+        let argument = quote_spanned!(ty.span()=> &#name);
+        quote_spanned!(Span::mixed_site()=> __call.out().#write(#argument);)
+    })
+    .collect()
+}
+
+/// With `key`: its placeholders, in the order of the template.
+fn by_template(
+    private: &TokenStream,
+    named: &[(Ident, syn::Expr)],
+    template: &Template,
+    shape: &Shape,
+) -> TokenStream {
+    let bindings = named.iter().map(|(name, value)| {
+        let bound = bound(name);
+        quote_spanned!(Span::mixed_site()=> let #bound = &(#value);)
+    });
+    // The user's own literal, handed to rustc: what is no key part is an error at the
+    // placeholder, which no span of a macro can point to. Only plain names are such a literal.
+    let is_plain = template.placeholders.iter().all(|placeholder| {
+        placeholder.fields.is_empty()
+            && (named.iter().any(|(name, _)| *name == placeholder.root)
+                || shape.args.iter().any(|arg| arg.name == placeholder.root))
+    });
+    let is_plain = is_plain && !template.placeholders.is_empty();
+    let literal = &template.literal;
+    let check = is_plain.then(|| {
+        let shadows = template.placeholders.iter().map(|placeholder| {
+            let shadow = Ident::new(&placeholder.root, literal.span());
+            let value = value_of(placeholder, named, template, shape);
+            quote_spanned!(Span::mixed_site()=> let #shadow = #private::Part(&#value);)
+        });
+        quote_spanned!(Span::mixed_site()=>
+            if false {
+                #(#shadows)*
+                let _ = ::core::format_args!(#literal);
+            }
+        )
+    });
+    let mut typed: Vec<&Ident> = Vec::new();
+    let mut writes = TokenStream::new();
+    for placeholder in &template.placeholders {
+        let root = placeholder.root.as_str();
+        let is_named = named.iter().any(|(name, _)| name == root);
+        let is_type = !is_named && (root == "Self" || shape.types.iter().any(|name| name == root));
+        let arg = shape.args.iter().find(|arg| !is_named && arg.name == root);
+        let value = value_of(placeholder, named, template, shape);
+        writes.extend(match arg {
+            _ if is_type => quote_spanned!(Span::mixed_site()=>
+                __call.out().type_name(::core::any::type_name::<#value>());
+            ),
+            Some(Arg { name, is_impl: true, .. }) if placeholder.fields.is_empty() => {
+                typed.push(name);
+                quote_spanned!(Span::mixed_site()=> __call.out().typed(&#value);)
+            }
+            _ if is_plain => quote_spanned!(Span::mixed_site()=>
+                (&#private::Part(&#value)).write_to(__call.out());
+            ),
+            _ => {
+                let part = quote_spanned!(template.span()=> part(&#value));
+                quote_spanned!(Span::mixed_site()=> __call.out().#part;)
+            }
+        });
+    }
+    // An argument of a type that the caller chooses counts with its type, asked for or not.
+    let used = |arg: &&Arg| {
+        let in_template = template.placeholders.iter().any(|placeholder| arg.name == placeholder.root);
+        let in_value = named.iter().any(|(_, value)| mentions(value, &arg.name));
+        arg.is_impl && !typed.contains(&&arg.name) && (in_template || in_value)
+    };
+    let types = shape.args.iter().filter(used).map(|arg| {
+        let name = &arg.name;
+        quote_spanned!(Span::mixed_site()=>
+            __call.out().type_name(#private::type_name_of(&#name));
+        )
+    });
+    quote_spanned!(Span::mixed_site()=> #(#bindings)* #check #writes #(#types)*)
+}
+
+/// The name that the value of `lang = expr` is bound to: apart from any argument.
+fn bound(name: &Ident) -> Ident {
+    Ident::new(&format!("__key_{name}"), Span::mixed_site())
+}
+
+/// Input: `{self.tenant}`. Output: `self.tenant`.
+fn value_of(
+    placeholder: &Placeholder,
+    named: &[(Ident, syn::Expr)],
+    template: &Template,
+    shape: &Shape,
+) -> TokenStream {
+    let root = placeholder.root.as_str();
+    if let Some((name, _)) = named.iter().find(|(name, _)| name == root) {
+        let root = bound(name);
+        return with_fields(&quote!(#root), placeholder, template);
+    }
+    // Named as in the signature, but at the literal, where the user can change it.
+    let at = |span: Span| template.span().resolved_at(span);
+    let root = match &shape.receiver {
+        Some(receiver) if root == "self" => {
+            let this = syn::token::SelfValue(at(receiver.self_token.span));
+            this.to_token_stream()
+        }
+        _ => {
+            let known = shape.args.iter().map(|arg| &arg.name).chain(&shape.types).chain(&shape.consts);
+            let known = known.into_iter().find(|known| *known == root);
+            let span = known.map_or(template.span(), |known| at(known.span()));
+            Ident::new(root, span).to_token_stream()
+        }
+    };
+    with_fields(&root, placeholder, template)
+}
+
+fn with_fields(root: &TokenStream, placeholder: &Placeholder, template: &Template) -> TokenStream {
+    let fields = placeholder.fields.iter().map(|field| match field.parse::<u32>() {
+        Ok(index) => {
+            let index = syn::Index { index, span: template.span() };
+            quote_spanned!(template.span()=> .#index)
+        }
+        Err(_) => {
+            let field = Ident::new(field, template.span());
+            quote_spanned!(template.span()=> .#field)
+        }
+    });
+    quote!(#root #(#fields)*)
+}
+
+fn mentions(value: &syn::Expr, name: &Ident) -> bool {
+    let mut names = Vec::new();
+    crate::check::idents(value.to_token_stream(), &mut names);
+    names.iter().any(|found| name == found)
+}

@@ -1,0 +1,96 @@
+//! The template of a key, taken apart.
+
+use proc_macro2::Span;
+use syn::LitStr;
+
+/// `user:{id}:{self.tenant}`
+pub(crate) struct Template {
+    pub(crate) literal: LitStr,
+    pub(crate) placeholders: Vec<Placeholder>,
+    /// The literal pieces, with `{}` for each placeholder: what the runtime knows the template by.
+    pub(crate) pieces: String,
+}
+
+/// `{id}`, `{self.tenant}`, `{T}`
+pub(crate) struct Placeholder {
+    pub(crate) root: String,
+    /// The fields behind it.
+    pub(crate) fields: Vec<String>,
+    /// Where it stands in the text of the literal, in characters.
+    at: usize,
+}
+
+impl Template {
+    pub(crate) fn parse(literal: LitStr) -> syn::Result<Self> {
+        let mut template = Self { placeholders: Vec::new(), pieces: String::new(), literal };
+        let text = template.literal.value();
+        let mut chars = text.char_indices().peekable();
+        while let Some((at, char)) = chars.next() {
+            match char {
+                '{' | '}' if chars.next_if(|(_, next)| *next == char).is_some() => {
+                    template.pieces.extend([char, char]);
+                }
+                '{' => {
+                    let Some(length) = text[at..].find('}') else {
+                        let message = "a placeholder is not closed; write `{{` for a brace";
+                        return Err(template.error(at, 1, message));
+                    };
+                    let inside = &text[at + 1..at + length];
+                    let placeholder = template.placeholder(at + 1, inside)?;
+                    template.placeholders.push(placeholder);
+                    template.pieces.push_str("{}");
+                    while chars.next_if(|(next, _)| *next <= at + length).is_some() {}
+                }
+                '}' => {
+                    let message = "a `}` without a placeholder; write `}}` for a brace";
+                    return Err(template.error(at, 1, message));
+                }
+                char => template.pieces.push(char),
+            }
+        }
+        let starts_with_literal = !matches!(template.pieces.chars().next(), None | Some(':'))
+            && !template.pieces.starts_with("{}");
+        if !starts_with_literal {
+            let message = "a key starts with a literal segment; write for example `\"user:{id}\"`";
+            return Err(syn::Error::new(template.literal.span(), message));
+        }
+        Ok(template)
+    }
+
+    fn placeholder(&self, at: usize, inside: &str) -> syn::Result<Placeholder> {
+        let is_name = |name: &str| {
+            !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || char == '_')
+        };
+        let mut names = inside.split('.').map(str::to_owned);
+        let root = names.next().unwrap_or_default();
+        let fields: Vec<String> = names.collect();
+        let starts_as_name = root.starts_with(|char: char| char.is_alphabetic() || char == '_');
+        if !starts_as_name || !is_name(&root) || !fields.iter().all(|field| is_name(field)) {
+            let message = "a placeholder is the name of an argument or a field of one, as in \
+                           `{id}` and `{self.tenant}`";
+            return Err(self.error(at, inside.chars().count().max(1), message));
+        }
+        Ok(Placeholder { root, fields, at: self.literal.value()[..at].chars().count() })
+    }
+
+    /// An error about a placeholder.
+    pub(crate) fn error_at(&self, placeholder: &Placeholder, message: impl ToString) -> syn::Error {
+        self.pointed(placeholder.at, placeholder.root.chars().count(), &message.to_string())
+    }
+
+    fn error(&self, at: usize, length: usize, message: &str) -> syn::Error {
+        self.pointed(self.literal.value()[..at].chars().count(), length, message)
+    }
+
+    /// A token of a macro cannot be divided, so the message itself points into the literal.
+    fn pointed(&self, at: usize, length: usize, message: &str) -> syn::Error {
+        let text = self.literal.value();
+        let (before, carets) = (" ".repeat(at), "^".repeat(length));
+        let message = format!("{message}\n\n    {text}\n    {before}{carets}");
+        syn::Error::new(self.literal.span(), message)
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.literal.span()
+    }
+}

@@ -1,0 +1,285 @@
+//! The cache: the tiers of one service and their settings.
+
+mod background;
+mod builder;
+mod current;
+mod options;
+
+use std::{
+    fmt,
+    future::Future,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+pub use builder::CacheBuilder;
+pub(crate) use builder::Settings;
+pub(crate) use current::{InScope, Scope};
+pub use options::Options;
+
+use crate::{
+    clock::Time,
+    error::{ConfigError, Error, InstallError},
+    key::{KeyBytes, KeyText},
+    local::{Flights, Generations, KeptAny, Named, Store},
+    remote::Remote,
+    stats::{Functions, Stats},
+};
+use background::Background;
+
+/// A cache: a cheap handle, to be cloned.
+///
+/// Annotated functions find theirs by [`Cache::current`]: the one of the task's
+/// [`scope`](Cache::scope), else the one that was [installed](Cache::install), else one in memory
+/// that is made on first use. So with nothing configured, caching works.
+///
+/// ```
+/// use larder::Cache;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Cache::builder("shop").capacity(50_000).build()?.install()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Cache(Handle);
+
+#[derive(Clone)]
+enum Handle {
+    /// The installed one. Not counted: a count that every call of every thread changes would
+    /// cost more than the rest of a hit.
+    Installed(&'static Inner),
+    Counted(Arc<Inner>),
+}
+
+#[doc(hidden)]
+pub struct Inner {
+    service: Box<str>,
+    enabled: AtomicBool,
+    pub(crate) settings: Settings,
+    pub(crate) time: Time,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) store: Store,
+    pub(crate) generations: Generations,
+    pub(crate) flights: Flights,
+    pub(crate) functions: Arc<Functions>,
+    pub(crate) background: Background,
+    pub(crate) remote: Option<Arc<dyn Remote>>,
+}
+
+impl Cache {
+    /// Starts a cache for a service. Its name keeps the keys of services that share a remote tier
+    /// apart, and is not part of a [key](crate::Cached::key).
+    pub fn builder(service: impl Into<String>) -> CacheBuilder {
+        CacheBuilder::new(service.into())
+    }
+
+    /// A builder with what the environment says:
+    ///
+    /// | variable | is | default |
+    /// |---|---|---|
+    /// | `LARDER_SERVICE` | the name of the service | required |
+    /// | `LARDER_CAPACITY` | entries in memory, a whole number above zero | 100000 |
+    /// | `LARDER_DISABLED` | `1` switches the cache off, `0` does not | `0` |
+    ///
+    /// # Errors
+    ///
+    /// A variable that is missing or cannot be understood. `LARDER_URL` is refused: this version
+    /// has no remote tier.
+    pub fn from_env() -> Result<CacheBuilder, ConfigError> {
+        CacheBuilder::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// A cache of its own in memory, with the defaults; for tests.
+    ///
+    /// # Panics
+    ///
+    /// Never: the defaults are valid.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::builder("test").build().unwrap_or_else(|_| unreachable!())
+    }
+
+    /// The cache of the task's scope, else the installed one, else one in memory that is made now.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::current_with_scope().0
+    }
+
+    /// Makes this the cache of all calls outside of a [`scope`](Self::scope), once and for good.
+    ///
+    /// # Errors
+    ///
+    /// One is installed already, or a call was made before and has taken the default.
+    pub fn install(self) -> Result<(), InstallError> {
+        current::install(self)
+    }
+
+    /// Runs a future with this as the current cache: how tests of one process keep apart.
+    ///
+    /// ```
+    /// # use larder::{Cache, cached};
+    /// #[cached(ttl = 60, key = "answer")]
+    /// async fn answer() -> u32 { 42 }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// Cache::memory().scope(async {
+    ///     answer().await;
+    ///     assert_eq!(answer().peek().await, Some(42));
+    /// }).await;
+    /// Cache::memory().scope(async {
+    ///     assert_eq!(answer().peek().await, None);
+    /// }).await;
+    /// # }
+    /// ```
+    ///
+    /// A call that is made inside keeps its cache on another task, as in
+    /// `tokio::spawn(answer())`; one that is made on another task does not:
+    /// `tokio::spawn(async { answer().await })`.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        InScope::of_scope(self).run(future)
+    }
+
+    /// Removes an entry by its [key](crate::Cached::key). Prefer the call, which cannot be
+    /// misspelt: `get_user(42).invalidate()`.
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
+    pub async fn invalidate(&self, key: &str) -> Result<(), Error> {
+        self.invalidate_named(KeyText::literal(key), None).await
+    }
+
+    /// Removes every entry. Runs under way store nothing.
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
+    pub async fn clear(&self) -> Result<(), Error> {
+        Flights::clear(self);
+        self.store.clear();
+        let Some(remote) = &self.remote else { return Ok(()) };
+        remote.clear().await?;
+        Flights::clear(self);
+        self.store.clear();
+        Ok(())
+    }
+
+    /// Switches the cache off or on. Switched off, every call runs its function, and nothing is
+    /// read or stored; invalidations still take effect.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Relaxed);
+    }
+
+    /// What was counted so far. It prints as a table.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.functions.stats()
+    }
+
+    /// Waits for the runs on tasks of their own (`detached`), and starts no more of them: from
+    /// now on they run where they are called. The cache goes on answering.
+    ///
+    /// Waits as long as they take: to bound it, put `tokio::time::timeout` around it.
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.background.close().await;
+        Ok(())
+    }
+
+    /// I1: first here, then in the remote tier, then here again.
+    pub(crate) async fn invalidate_named(
+        &self,
+        text: KeyText,
+        key: Option<&KeyBytes>,
+    ) -> Result<(), Error> {
+        let name = self.flights.name(text);
+        let Some(remote) = &self.remote else {
+            Flights::outdate(self, &name, key);
+            return Ok(());
+        };
+        // Until it is confirmed, this process neither reads nor stores the key.
+        Flights::suspend(self, &name, key);
+        remote.invalidate(&self.remote_key(&name)).await?;
+        Flights::confirm(self, &name);
+        Ok(())
+    }
+}
+
+impl Inner {
+    #[inline]
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed)
+    }
+
+    /// Whether memory may serve the entry.
+    #[inline]
+    pub(crate) fn is_valid(&self, entry: &KeptAny) -> bool {
+        let header = &entry.header;
+        self.generations.at(header.slot) == header.generation && self.time.now() < header.expires
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        (self.random)()
+    }
+
+    pub(crate) fn remote_key(&self, name: &Named) -> String {
+        format!("{}:{}", self.service, name.text.to_text())
+    }
+}
+
+impl Deref for Cache {
+    type Target = Inner;
+
+    #[inline]
+    fn deref(&self) -> &Inner {
+        match &self.0 {
+            Handle::Installed(inner) => inner,
+            Handle::Counted(inner) => inner,
+        }
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("service", &self.service)
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `cache = expr` may be.
+#[diagnostic::on_unimplemented(
+    message = "`cache` takes a `Cache`, found `{Self}`",
+    label = "expected `Cache`, `&Cache` or `Arc<Cache>`"
+)]
+#[doc(hidden)]
+pub trait AsCache {
+    fn as_cache(&self) -> &Cache;
+}
+
+impl AsCache for Cache {
+    fn as_cache(&self) -> &Cache {
+        self
+    }
+}
+
+impl<T: AsCache + ?Sized> AsCache for &T {
+    fn as_cache(&self) -> &Cache {
+        T::as_cache(self)
+    }
+}
+
+impl<T: AsCache + ?Sized> AsCache for Arc<T> {
+    fn as_cache(&self) -> &Cache {
+        T::as_cache(self)
+    }
+}

@@ -1,0 +1,124 @@
+//! Loading without an attribute.
+
+use std::{any::TypeId, future::Future, time::Duration};
+
+use super::{Cache, Scope};
+use crate::{
+    call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
+    clock::nanos,
+    key::{Jitter, KeyBytes, LOADS, Lifetimes, load_entity},
+};
+
+/// How long [`Cache::get_or_load`] keeps what it loads.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder::Options;
+///
+/// let a_minute = Options::ttl(Duration::from_secs(60)).jitter(Duration::from_secs(10));
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Options {
+    lifetimes: Lifetimes,
+    version: u32,
+}
+
+impl Options {
+    /// The life of a stored value. Nothing is stored if it is zero.
+    pub const fn ttl(ttl: Duration) -> Self {
+        Self { lifetimes: Lifetimes { ttl: nanos(ttl), ..Lifetimes::new() }, version: 0 }
+    }
+
+    /// Adds 0 to `jitter` to each life, drawn for each value. Default: nothing.
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.lifetimes.jitter = Jitter::Upto(nanos(jitter));
+        self
+    }
+
+    /// The life of a value that serde has as none: a `None`, or a `()`. Default: not stored.
+    pub const fn none_ttl(mut self, ttl: Duration) -> Self {
+        self.lifetimes.none_ttl = nanos(ttl);
+        self
+    }
+
+    /// The life in the memory of the process, if that is to be shorter. Zero keeps values out of
+    /// it. Default: as long as the value lives.
+    pub const fn local(mut self, life: Duration) -> Self {
+        self.lifetimes.local = nanos(life);
+        self
+    }
+
+    /// The version of the value's meaning: values of another version are not read. Default: 0.
+    pub const fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+}
+
+impl Cache {
+    /// The value under a key, from the cache or from `load`: one load per key and process however
+    /// many callers, as for an annotated function.
+    ///
+    /// The key is used as it is given; whoever writes it sees to it that two different things
+    /// never get one key. `invalidate` takes the same text. Only `Ok` is stored. A value is shared
+    /// with the callers that waited; an error is not, each of them makes its own attempt.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, time::Duration};
+    /// use larder::{Cache, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let cache = Cache::memory();
+    /// let a_minute = Options::ttl(Duration::from_secs(60));
+    /// let load = async { Ok::<_, Infallible>("Ada".to_owned()) };
+    /// let name: String = cache.get_or_load("user:42:name", a_minute, load).await?;
+    /// assert_eq!(name, "Ada");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `load` returned.
+    pub async fn get_or_load<T: Cacheable, E>(
+        &self,
+        key: &str,
+        options: Options,
+        load: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let shape = Fallible::<T, E>::of_loader();
+        let (entity, number) = load_entity(TypeId::of::<T>(), options.version);
+        let scope = match Self::current_with_scope() {
+            (_, Scope::None) => Scope::None,
+            (cache, _) => Scope::Other(cache),
+        };
+        let call = Call {
+            cache: self.clone(),
+            site: &LOADS,
+            entity,
+            number,
+            reads_none: false,
+            codec: shape.codec(),
+            scope,
+            lifetimes: options.lifetimes,
+            key: KeyBytes::of_text(entity.number, key),
+        };
+        let life = LoadLife { none_ttl: options.lifetimes.none_ttl, codec: shape.codec() };
+        CallBuilder::of_load(call, life, shape).or_else(load).await
+    }
+}
+
+/// What a loader returns has one shape, so a `None` in it shows only in its stored form.
+#[derive(Debug, Clone, Copy)]
+struct LoadLife {
+    none_ttl: u64,
+    codec: &'static Codec,
+}
+
+impl<T: Cacheable> Life<T> for LoadLife {
+    fn life(&self, fixed: u64, value: &T) -> u64 {
+        if self.codec.is_none(value) { self.none_ttl } else { fixed }
+    }
+}

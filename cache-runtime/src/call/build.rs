@@ -1,0 +1,207 @@
+//! What an attribute emits: a call is built argument by argument, then given the body.
+
+use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration};
+
+use super::{
+    Cached, Call,
+    body::{Detached, Inline, Place},
+    policy::{Admit, AdmitAll, AdmitBy, FixedLife, Knobs, Life, LifeBy, Policy, join},
+    shape::{HasNone, Shape},
+    share::{ByClosure, ShareError, Unshared},
+};
+use crate::{
+    cache::{AsCache, Cache, Scope},
+    clock::nanos,
+    key::{KeyBytes, KeyPart, KeyWriter, Site},
+};
+
+/// The path of the function whose body `_closure` stands in: `app::Repo<u8>::list`. It tells
+/// two types of one module and two instances of a generic function apart, where
+/// `module_path!` and the function's name do not.
+pub fn path_of<F>(_closure: F) -> &'static str {
+    let path = std::any::type_name::<F>();
+    path.rsplit_once("::").map_or(path, |(path, _)| path)
+}
+
+/// The name of an argument's type.
+pub fn type_name_of<T: ?Sized>(_: &T) -> &'static str {
+    std::any::type_name::<T>()
+}
+
+/// Starts a call in the cache that is current.
+pub fn call<S: Shape, H>(
+    site: &'static Site,
+    path: &'static str,
+    shape: S,
+    share: H,
+) -> CallBuilder<S, FixedLife, AdmitAll, H> {
+    let (entity, number) = site.entity(path, TypeId::of::<S::Value>());
+    let (cache, scope) = Cache::current_with_scope();
+    let call = Call {
+        cache,
+        site,
+        entity,
+        number,
+        reads_none: S::READS_NONE,
+        codec: shape.codec(),
+        scope,
+        lifetimes: site.lifetimes,
+        key: KeyBytes::new(entity.number),
+    };
+    CallBuilder { call, knobs: Knobs { life: FixedLife, admit: AdmitAll, share }, shape: PhantomData }
+}
+
+/// A call without its body.
+pub struct CallBuilder<S, L, C, H> {
+    call: Call,
+    knobs: Knobs<L, C, H>,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
+    pub fn out(&mut self) -> KeyWriter<'_> {
+        self.call.key.writer()
+    }
+
+    /// `cache = expr`
+    #[must_use]
+    pub fn on(mut self, cache: &impl AsCache) -> Self {
+        let before = std::mem::replace(&mut self.call.cache, cache.as_cache().clone());
+        if let Scope::This = self.call.scope {
+            self.call.scope = Scope::Other(before);
+        }
+        self
+    }
+
+    /// `ttl = expr`
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.call.lifetimes.ttl = nanos(ttl);
+        self
+    }
+
+    /// `none_ttl`, of a function that has a `None`.
+    pub fn none_ttl(&self)
+    where
+        S: HasNone,
+    {
+    }
+
+    /// `ttl = |value| …`
+    pub fn ttl_by<By>(self, life: By) -> CallBuilder<S, LifeBy<By>, C, H>
+    where
+        By: Fn(&S::Value) -> Duration + Copy + Send + Sync + 'static,
+    {
+        let Knobs { admit, share, .. } = self.knobs;
+        CallBuilder {
+            call: self.call,
+            knobs: Knobs { life: LifeBy(life), admit, share },
+            shape: PhantomData,
+        }
+    }
+
+    /// `cache_if = |value| …`
+    pub fn cache_if<By>(self, admit: By) -> CallBuilder<S, L, AdmitBy<By>, H>
+    where
+        By: Fn(&S::Value) -> bool + Copy + Send + Sync + 'static,
+    {
+        let Knobs { life, share, .. } = self.knobs;
+        CallBuilder {
+            call: self.call,
+            knobs: Knobs { life, admit: AdmitBy(admit), share },
+            shape: PhantomData,
+        }
+    }
+
+    /// `share_error = |error| …`
+    pub fn share_error<By>(self, share: By) -> CallBuilder<S, L, C, ByClosure<By>>
+    where
+        By: Fn(&S::Error) -> S::Error + Copy + Send + Sync + 'static,
+        S::Error: Send + 'static,
+    {
+        let Knobs { life, admit, .. } = self.knobs;
+        CallBuilder {
+            call: self.call,
+            knobs: Knobs { life, admit, share: ByClosure(share) },
+            shape: PhantomData,
+        }
+    }
+}
+
+impl<S, L, C, H> CallBuilder<S, L, C, H>
+where
+    S: Shape,
+    L: Life<S::Value>,
+    C: Admit<S::Value>,
+    H: ShareError<S::Error>,
+{
+    /// Runs the body where the call is polled.
+    pub fn or_else<B>(self, body: B) -> Cached<Inline<Policy<S, L, C, H>, B>>
+    where
+        B: Future<Output = S::Output>,
+    {
+        let policy = Policy { knobs: self.knobs, shape: PhantomData };
+        Cached::new(self.call, join::<S>, Inline::ops, Inline { policy, body })
+    }
+
+    /// Runs the body on a task of its own.
+    pub fn or_spawn<B>(self, body: B) -> Cached<Detached<Policy<S, L, C, H>, B>>
+    where
+        B: Future<Output = S::Output> + Send + 'static,
+        S: 'static,
+        S::Output: Send + 'static,
+    {
+        let policy = Policy { knobs: self.knobs, shape: PhantomData };
+        let body = Detached { policy, place: Place::Nowhere(Some(body)) };
+        Cached::new(self.call, join::<S>, Detached::ops, body)
+    }
+}
+
+impl<S: Shape, L> CallBuilder<S, L, AdmitAll, Unshared> {
+    /// A load without an attribute.
+    pub(crate) fn of_load(call: Call, life: L, _: S) -> Self {
+        let knobs = Knobs { life, admit: AdmitAll, share: Unshared };
+        Self { call, knobs, shape: PhantomData }
+    }
+}
+
+impl<S, L, C, H> fmt::Debug for CallBuilder<S, L, C, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallBuilder").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// An argument in a template. It displays only if it is a key part, so that `format_args!` of
+/// the user's own literal says what is not, at the placeholder; nothing is ever displayed.
+#[derive(Debug)]
+pub struct Part<'a, T: ?Sized>(pub &'a T);
+
+impl<T: KeyPart + ?Sized> fmt::Display for Part<'_, T> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// Writes an argument.
+pub trait PartOf {
+    fn write_to(&self, out: KeyWriter<'_>);
+}
+
+impl<T: KeyPart + ?Sized> PartOf for Part<'_, T> {
+    fn write_to(&self, mut out: KeyWriter<'_>) {
+        out.part(self.0);
+    }
+}
+
+/// Takes what is no key part, so that the one error about it is the one that `Part` makes.
+pub trait NoPart {
+    fn write_to(&self, _: KeyWriter<'_>) {}
+}
+
+impl<T: ?Sized> NoPart for &Part<'_, T> {}
+
+/// What an attribute with an error leaves in the body's place: the type stays, so that callers
+/// see no second error.
+pub fn unexpanded<F: Future>(_body: F) -> Cached<F> {
+    unreachable!("the attribute did not expand")
+}

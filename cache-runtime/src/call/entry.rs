@@ -1,0 +1,124 @@
+use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+
+use super::{
+    Cached, Call, Holds,
+    policy::{Made, Settle, entry},
+    shape::Shape,
+};
+use crate::error::Error;
+
+/// The entry of a call: owns its key and borrows nothing, so that the arguments of the call are
+/// free again. Made by [`Cached::into_entry`].
+///
+/// `R` is what the function returns.
+pub struct Entry<R> {
+    call: Call,
+    put: Put<R>,
+}
+
+impl<R> Entry<R> {
+    pub(crate) fn new(call: Call, put: Put<R>) -> Self {
+        Self { call, put }
+    }
+
+    /// The key, without the service: what [`Cache::invalidate`](crate::Cache::invalidate) takes.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.call.text().to_text()
+    }
+
+    /// As [`Cached::invalidate`].
+    pub async fn invalidate(&self) -> Result<(), Error> {
+        self.call.invalidate().await
+    }
+
+    /// As [`Cached::put`].
+    pub async fn put<V, M>(&self, value: V) -> Result<(), Error>
+    where
+        R: Holds<V, M>,
+    {
+        let made = self.put.make(&self.call, R::holding(value));
+        self.call.put(made).await
+    }
+}
+
+impl<R> Clone for Entry<R> {
+    fn clone(&self) -> Self {
+        Self { call: self.call.clone(), put: self.put.clone() }
+    }
+}
+
+impl<R> fmt::Debug for Entry<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("key", &self.key()).finish_non_exhaustive()
+    }
+}
+
+/// What names an entry: a [`Cached`] call, or the [`Entry`] of one.
+#[diagnostic::on_unimplemented(
+    message = "expected a cached call such as `get_user(id)`, found `{Self}`",
+    label = "not a cached call"
+)]
+pub trait IntoEntry: sealed::Sealed {
+    /// What the function returns.
+    type Output;
+
+    /// The entry.
+    fn into_entry(self) -> Entry<Self::Output>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<F: Future> sealed::Sealed for Cached<F> {}
+
+impl<F: Future> IntoEntry for Cached<F> {
+    type Output = F::Output;
+
+    fn into_entry(self) -> Entry<F::Output> {
+        Self::into_entry(self)
+    }
+}
+
+impl<R> sealed::Sealed for Entry<R> {}
+
+impl<R> IntoEntry for Entry<R> {
+    type Output = R;
+
+    fn into_entry(self) -> Self {
+        self
+    }
+}
+
+/// How an output of type `R` is put: the policy of the attribute, and what reads it.
+pub(crate) struct Put<R> {
+    policy: Arc<dyn Any + Send + Sync>,
+    make: fn(&(dyn Any + Send + Sync), &Call, R) -> Option<Made>,
+    output: PhantomData<fn() -> R>,
+}
+
+impl<R> Put<R> {
+    pub(crate) fn of<P>(policy: &P) -> Self
+    where
+        P: Settle,
+        P::Shape: Shape<Output = R>,
+    {
+        Self {
+            policy: Arc::new(policy.knobs()),
+            make: |knobs, call, output| entry(&P::of(*knobs.downcast_ref()?), call, output),
+            output: PhantomData,
+        }
+    }
+
+    /// `None` where the function would not store such an output.
+    pub(crate) fn make(&self, call: &Call, output: R) -> Option<Made> {
+        (self.make)(&*self.policy, call, output)
+    }
+}
+
+impl<R> Clone for Put<R> {
+    fn clone(&self) -> Self {
+        Self { policy: Arc::clone(&self.policy), make: self.make, output: PhantomData }
+    }
+}

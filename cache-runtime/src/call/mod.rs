@@ -1,0 +1,504 @@
+//! The call: a future that is also the handle of its entry.
+
+mod body;
+mod build;
+mod entry;
+mod holds;
+mod policy;
+mod shape;
+mod share;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+
+pub use build::{CallBuilder, NoPart, Part, PartOf, call, path_of, type_name_of, unexpanded};
+pub use entry::{Entry, IntoEntry};
+pub use holds::Holds;
+pub(crate) use policy::Life;
+pub(crate) use shape::{Codec, Fallible, Shape};
+pub use shape::{
+    Cacheable, FallibleOptionalOutput, FallibleOutput, OptionalOutput, Output, PlainOutput,
+};
+pub use share::{AnyError, ClonedError, Shared, TextError};
+
+use crate::{
+    cache::{Cache, InScope, Scope},
+    error::Error,
+    key::{Entity, KeyBytes, KeyText, Lifetimes, Site},
+    local::{
+        Begun, Flights, Followed, Header, KeptAny, Lead, Mode, Outcome, SharedError, Stamp,
+        WaitEdge, follow,
+    },
+    remote::{self, Fetched, Seen},
+};
+use entry::Put;
+use policy::{Made, Settled};
+
+pin_project! {
+    /// A call of a cached function: a future of the function's output, and the handle of its
+    /// entry.
+    ///
+    /// Awaiting it is the cached call. The verbs name the same entry without spelling its key,
+    /// and take the call instead of running it: `get_user(42).invalidate().await`.
+    ///
+    /// The cache is chosen when the call is made, and not when it is awaited: the one of the
+    /// attribute's `cache`, else of the task's [`Cache::scope`], else the installed one.
+    ///
+    /// Dropping the call is always safe. If it ran the function, one of the callers that waited
+    /// for it takes over.
+    #[must_use = "a cached call does nothing unless awaited"]
+    pub struct Cached<F: Future> {
+        call: Call,
+        // Apart from the rest, for a hit needs no more.
+        join: fn(&KeptAny) -> Option<F::Output>,
+        ops: fn() -> Ops<F>,
+        mode: Mode,
+        state: State,
+        #[pin]
+        body: F,
+    }
+}
+
+/// What the engine needs of a function's types, erased down to the type of its future.
+pub(crate) struct Ops<F: Future> {
+    /// The copy of an error that a follower returns.
+    fail: fn(&SharedError) -> Option<F::Output>,
+    settle: fn(&F, &Call, Lead, F::Output) -> Settled<F::Output>,
+    entry: fn(&F) -> Put<F::Output>,
+    /// Moves the run to a task of its own; gives the lead back if it cannot.
+    detach: Option<fn(Pin<&mut F>, &Call, Lead) -> Option<Lead>>,
+}
+
+/// A call by its key: everything that does not depend on the function's types.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Call {
+    pub(crate) cache: Cache,
+    pub(crate) site: &'static Site,
+    pub(crate) entity: &'static Entity,
+    /// The place of the site's counters.
+    pub(crate) number: u32,
+    /// Whether the output has a `None`.
+    pub(crate) reads_none: bool,
+    pub(crate) codec: &'static Codec,
+    pub(crate) scope: Scope,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) key: KeyBytes,
+}
+
+/// Where a call is.
+enum State {
+    Made,
+    Following { wait: Boxed<Followed>, edge: Option<WaitEdge> },
+    Fetching { fetch: Boxed<Fetched>, edge: Option<WaitEdge> },
+    Leading { lead: Lead, scope: InScope, edge: Option<WaitEdge> },
+    /// Without a flight, or the lead is with the task that runs.
+    Alone { scope: InScope, source: Source, _edge: Option<WaitEdge> },
+    Filling { filling: Boxed<Arc<KeptAny>> },
+    Done,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Where the value of a call came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The memory of the process.
+    Memory {
+        /// Since the run began that the value comes from.
+        age: Duration,
+    },
+    /// A run that another caller had under way.
+    Shared,
+    /// The function: this call ran it.
+    Function,
+    /// The function, because the cache is switched off.
+    Disabled,
+}
+
+/// What a step of the engine comes to, before the function's types come in.
+enum Step {
+    Hit(Arc<KeptAny>),
+    Go(State),
+}
+
+impl<F: Future> Cached<F> {
+    pub(crate) fn new(
+        call: Call,
+        join: fn(&KeptAny) -> Option<F::Output>,
+        ops: fn() -> Ops<F>,
+        body: F,
+    ) -> Self {
+        Self { call, join, ops, mode: Mode::Load, state: State::Made, body }
+    }
+
+    /// The key, without the service: `user:42`. What [`Cache::invalidate`] takes.
+    pub fn key(&self) -> String {
+        self.call.text().to_text()
+    }
+
+    /// What is stored, without running the function: `None` if nothing is, `Some(None)` for a
+    /// stored `None`.
+    ///
+    /// ```
+    /// # use larder::{Cache, cached};
+    /// #[cached(ttl = 60, key = "user:{id}")]
+    /// async fn get_user(id: u64) -> Result<String, String> { Ok(format!("user {id}")) }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() { Cache::memory().scope(async {
+    /// assert_eq!(get_user(42).peek().await, None);
+    /// get_user(42).await.unwrap();
+    /// assert_eq!(get_user(42).peek().await, Some(Ok("user 42".to_owned())));
+    /// # }).await }
+    /// ```
+    pub async fn peek(self) -> Option<F::Output> {
+        let entry = self.call.found()?;
+        (self.join)(&entry)
+    }
+
+    /// Runs the function now and stores what it returns. Never joins a run that began earlier,
+    /// and such a run stores nothing any more; the old value is served meanwhile.
+    ///
+    /// An `Err` leaves the old value in place.
+    pub fn refresh(mut self) -> impl Future<Output = F::Output> {
+        self.mode = Mode::Refresh;
+        self
+    }
+
+    /// Runs the function; neither reads nor stores.
+    pub fn uncached(mut self) -> impl Future<Output = F::Output> {
+        let scope = InScope::of_run(&self.call, None);
+        self.state = State::Alone { scope, source: Source::Function, _edge: None };
+        self
+    }
+
+    /// Removes the entry. Once this has returned `Ok`, no call returns a value from before: a run
+    /// under way gives its result to those who wait for it already, and stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
+    pub async fn invalidate(self) -> Result<(), Error> {
+        self.call.invalidate().await
+    }
+
+    /// Stores a value as if the function had returned it: the output, or the value inside of it.
+    /// A run that is under way stores nothing any more.
+    ///
+    /// What the function would not store (an `Err`, a `None` without `none_ttl`, a value that
+    /// `cache_if` rejects) removes the entry. The value may be older than a change that the
+    /// caller did not see.
+    ///
+    /// ```
+    /// # use larder::{Cache, cached};
+    /// #[cached(ttl = 60, key = "user:{id}")]
+    /// async fn get_user(id: u64) -> Result<String, String> { Err("not called".into()) }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), larder::Error> { Cache::memory().scope(async {
+    /// get_user(42).put("Ada".to_owned()).await?;
+    /// assert_eq!(get_user(42).await, Ok("Ada".to_owned()));
+    /// # Ok(()) }).await }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
+    pub async fn put<V, M>(self, value: V) -> Result<(), Error>
+    where
+        F::Output: Holds<V, M>,
+    {
+        let put = ((self.ops)().entry)(&self.body);
+        let made = put.make(&self.call, F::Output::holding(value));
+        self.call.put(made).await
+    }
+
+    /// How long the stored value will be served; `None` if there is none.
+    pub async fn expires_in(self) -> Option<Duration> {
+        let entry = self.call.found()?;
+        let now = self.call.cache.time.now();
+        Some(Duration::from_nanos(entry.header.expires.saturating_sub(now)))
+    }
+
+    /// The output, and where it came from.
+    ///
+    /// ```
+    /// # use larder::{Cache, Source, cached};
+    /// #[cached(ttl = 60, key = "answer")]
+    /// async fn answer() -> u32 { 42 }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() { Cache::memory().scope(async {
+    /// assert_eq!(answer().with_source().await, (42, Source::Function));
+    /// assert!(matches!(answer().with_source().await, (42, Source::Memory { .. })));
+    /// # }).await }
+    /// ```
+    pub async fn with_source(self) -> (F::Output, Source) {
+        let mut call = pin!(self);
+        std::future::poll_fn(|cx| call.as_mut().poll_with_source(cx)).await
+    }
+
+    /// The entry alone: it owns its key, so the arguments of the call are free again.
+    pub fn into_entry(self) -> Entry<F::Output> {
+        let put = ((self.ops)().entry)(&self.body);
+        Entry::new(self.call, put)
+    }
+
+    fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
+        let mut this = self.project();
+        loop {
+            // An output, or nothing that this call can use.
+            let (output, source) = match this.state {
+                State::Made => match this.call.start(*this.mode) {
+                    Step::Hit(entry) => ((this.join)(&entry), this.call.hit(&entry)),
+                    Step::Go(state) => {
+                        *this.state = state;
+                        continue;
+                    }
+                },
+                State::Following { wait, edge } => match ready!(wait.as_mut().poll(cx)) {
+                    Followed::Lead(lead) => {
+                        *this.state = this.call.lead(lead, Seen::Nothing, edge.take());
+                        continue;
+                    }
+                    Followed::Overdue | Followed::Landed(Outcome::Again) => {
+                        *this.state = State::Made;
+                        continue;
+                    }
+                    Followed::Landed(outcome) => {
+                        let output = match outcome {
+                            Outcome::Value(entry) => (this.join)(&entry),
+                            Outcome::Error(shared) => ((this.ops)().fail)(&shared),
+                            Outcome::Unshared | Outcome::Again => None,
+                        };
+                        (output, Source::Shared)
+                    }
+                },
+                State::Fetching { fetch, edge } => match ready!(fetch.as_mut().poll(cx)) {
+                    Fetched::Value(entry) => ((this.join)(&entry), this.call.age(&entry)),
+                    Fetched::Run(lead) => {
+                        *this.state = this.call.run(lead, edge.take());
+                        continue;
+                    }
+                },
+                State::Leading { .. } => {
+                    let State::Leading { lead, scope, edge } = std::mem::take(this.state) else {
+                        continue;
+                    };
+                    let lead = match (this.ops)().detach {
+                        Some(detach) => detach(this.body.as_mut(), this.call, lead),
+                        None => Some(lead),
+                    };
+                    let Some(mut lead) = lead else {
+                        *this.state = State::Alone { scope, source: Source::Function, _edge: edge };
+                        continue;
+                    };
+                    lead.run();
+                    let polled = scope.enter(|| this.body.as_mut().poll(cx));
+                    let Poll::Ready(output) = polled else {
+                        *this.state = State::Leading { lead, scope, edge };
+                        return Poll::Pending;
+                    };
+                    lead.ran();
+                    let body = this.body.as_ref().get_ref();
+                    match ((this.ops)().settle)(body, this.call, lead, output) {
+                        Settled::Done(output) => (Some(output), Source::Function),
+                        Settled::Filling(filling) => {
+                            *this.state = State::Filling { filling };
+                            continue;
+                        }
+                    }
+                }
+                State::Filling { filling } => {
+                    let entry = ready!(filling.as_mut().poll(cx));
+                    ((this.join)(&entry), Source::Function)
+                }
+                State::Alone { scope, source, .. } => {
+                    let output = ready!(scope.enter(|| this.body.as_mut().poll(cx)));
+                    (Some(output), *source)
+                }
+                // As any future of a function: polled again after it was ready.
+                State::Done => panic!("a cached call was polled after completion"),
+            };
+            *this.state = State::Done;
+            if let Some(output) = output {
+                return Poll::Ready((output, source));
+            }
+            // It runs for itself: an entry of another type stands there, or an error that cannot
+            // be shared.
+            *this.mode = Mode::Alone;
+            *this.state = State::Made;
+        }
+    }
+}
+
+impl<F: Future> Future for Cached<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.poll_with_source(cx).map(|(output, _)| output)
+    }
+}
+
+impl<F: Future> fmt::Debug for Cached<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached").field("key", &self.key()).finish_non_exhaustive()
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Done
+    }
+}
+
+impl Call {
+    pub(crate) fn text(&self) -> KeyText {
+        KeyText::render(self.entity, self.key.parts())
+    }
+
+    /// Whether this call can make an output of the entry.
+    pub(crate) fn reads(&self, entry: &KeptAny) -> bool {
+        self.reads_none || !entry.is_negative()
+    }
+
+    /// Whether values are kept in the memory of the process at all.
+    pub(crate) fn is_kept_here(&self) -> bool {
+        self.lifetimes.local > 0
+    }
+
+    /// What memory has, if it may be served.
+    #[inline]
+    fn found(&self) -> Option<Arc<KeptAny>> {
+        let entry = self.cache.store.get(&self.key)?;
+        (self.cache.is_valid(&entry) && self.reads(&entry)).then_some(entry)
+    }
+
+    fn hit(&self, entry: &KeptAny) -> Source {
+        self.cache.functions.of(self.number).hit(self.site.function());
+        self.age(entry)
+    }
+
+    fn age(&self, entry: &KeptAny) -> Source {
+        let age = self.cache.time.now().saturating_sub(entry.header.loaded);
+        Source::Memory { age: Duration::from_nanos(age) }
+    }
+
+    #[inline]
+    fn start(&self, mode: Mode) -> Step {
+        if !self.cache.is_enabled() {
+            let scope = InScope::of_run(self, None);
+            return Step::Go(State::Alone { scope, source: Source::Disabled, _edge: None });
+        }
+        match self.found() {
+            Some(entry) if mode == Mode::Load => Step::Hit(entry),
+            _ => self.miss(mode),
+        }
+    }
+
+    #[cold]
+    fn miss(&self, mode: Mode) -> Step {
+        match Flights::begin(&self.cache, self, mode) {
+            Begun::Hit(entry) => return Step::Hit(entry),
+            Begun::Lead(lead) => {
+                self.missed();
+                let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
+                let edge = InScope::current_run()
+                    .and_then(|run| WaitEdge::waiting(&run, lead.flight()));
+                Step::Go(self.lead(lead, seen, edge))
+            }
+            Begun::Follow(follower) => {
+                self.missed();
+                let edge = match InScope::current_run() {
+                    None => None,
+                    Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
+                        Some(edge) => Some(edge),
+                        // The run that this call is made in would wait for itself.
+                        None => {
+                            let scope = InScope::of_run(self, None);
+                            let source = Source::Function;
+                            return Step::Go(State::Alone { scope, source, _edge: None });
+                        }
+                    },
+                };
+                let wait = Box::pin(follow(follower, self.clone()));
+                Step::Go(State::Following { wait, edge })
+            }
+        }
+    }
+
+    fn missed(&self) {
+        self.cache.functions.of(self.number).miss(self.site.function());
+    }
+
+    /// A flight of its own: the remote tier first, where there is one.
+    fn lead(&self, lead: Lead, seen: Seen, edge: Option<WaitEdge>) -> State {
+        if remote::of(&self.cache, self).is_none() || lead.token().is_some() {
+            return self.run(lead, edge);
+        }
+        let fetch = Box::pin(remote::fetch(lead, self.clone(), seen));
+        State::Fetching { fetch, edge }
+    }
+
+    fn run(&self, lead: Lead, edge: Option<WaitEdge>) -> State {
+        let scope = InScope::of_run(self, Some(lead.flight()));
+        State::Leading { lead, scope, edge }
+    }
+
+    /// What an entry carries that lives for `life` from now.
+    pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
+        let life = life.min(self.lifetimes.local).min(self.cache.settings.local_ttl);
+        Header {
+            expires: self.cache.time.now().saturating_add(life),
+            loaded: stamp.loaded,
+            slot: stamp.slot,
+            generation: stamp.generation,
+            function: self.number,
+            weight: self.cache.store.weigh(&self.key, measure),
+        }
+    }
+
+    /// Lands the entry of a run: in memory, or first in the remote tier, and that takes a while.
+    pub(crate) fn keep(
+        &self,
+        lead: Lead,
+        life: Option<u64>,
+        entry: Arc<KeptAny>,
+    ) -> Option<Boxed<Arc<KeptAny>>> {
+        match (life, lead.token()) {
+            (Some(life), Some(token)) => {
+                return Some(remote::fill(self, lead, token, life, entry));
+            }
+            (Some(_), None) if self.is_kept_here() => lead.land_stored(entry),
+            _ => lead.land(Outcome::Value(entry)),
+        }
+        None
+    }
+
+    pub(crate) async fn invalidate(&self) -> Result<(), Error> {
+        self.cache.invalidate_named(self.text(), Some(&self.key)).await
+    }
+
+    /// Stores what a `put` made, or removes the entry if it made nothing that is stored here.
+    pub(crate) async fn put(&self, made: Option<Made>) -> Result<(), Error> {
+        let kept = self.cache.is_enabled() && self.is_kept_here() && self.cache.remote.is_none();
+        match made {
+            Some(made) if kept => {
+                let name = self.cache.flights.name(self.text());
+                Flights::put(&self.cache, &name, &self.key, made);
+                Ok(())
+            }
+            _ => self.invalidate().await,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What a return type means: which part of it is stored, and what an error of it is. Told apart
+//! by trait, so that aliases of `Result` and `Option` are what they stand for.
+
+use std::{any::Any, convert::Infallible, fmt, io, marker::PhantomData, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::local::{Header, Kept, KeptAny};
+
+/// A value that can be cached: `Clone + Send + Sync + 'static`, and serde's `Serialize` and
+/// `DeserializeOwned`. With `remote = false` the last two are not needed.
+///
+/// Implemented for every type that has these; `Arc<T>` is one, and cheap to clone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cached",
+    label = "the cached value of this function is `{Self}`",
+    note = "cached values are cloned, shared between threads and stored as JSON: derive `Clone`, `serde::Serialize` and `serde::Deserialize` for `{Self}`",
+    note = "a value that stays in the memory of the process needs no serde: add `remote = false`"
+)]
+pub trait Cacheable: Clone + Send + Sync + 'static {
+    #[doc(hidden)]
+    const CODEC: &'static Codec;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> Cacheable for T
+where
+    T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    const CODEC: &'static Codec = &Codec {
+        remote: Some(RemoteCodec { encode: encode::<T>, decode: decode::<T> }),
+        measure: encoded_length::<T>,
+        is_none: is_null::<T>,
+        type_name: std::any::type_name::<T>,
+    };
+}
+
+/// A value that can be kept in memory; what `remote = false` asks of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cached",
+    label = "the cached value of this function is `{Self}`",
+    note = "a value in memory is cloned and shared between threads: it has to be `Clone + Send + Sync + 'static`"
+)]
+#[doc(hidden)]
+pub trait CacheableInMemory: Clone + Send + Sync + 'static {
+    const MEMORY_CODEC: &'static Codec;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> CacheableInMemory for T {
+    const MEMORY_CODEC: &'static Codec = &Codec {
+        remote: None,
+        measure: |_| size_of::<T>() as u64,
+        is_none: |_| false,
+        type_name: std::any::type_name::<T>,
+    };
+}
+
+/// What is done with an erased value.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Codec {
+    /// `None` for a value that stays in memory.
+    pub(crate) remote: Option<RemoteCodec>,
+    /// About how many bytes a value takes.
+    pub(crate) measure: fn(&(dyn Any + Send + Sync)) -> u64,
+    is_none: fn(&(dyn Any + Send + Sync)) -> bool,
+    type_name: fn() -> &'static str,
+}
+
+impl Codec {
+    /// Whether serde has the value as none.
+    pub(crate) fn is_none(&self, value: &(dyn Any + Send + Sync)) -> bool {
+        (self.is_none)(value)
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        (self.type_name)()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RemoteCodec {
+    pub(crate) encode: fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, serde_json::Error>,
+    pub(crate) decode: fn(&[u8], Header) -> Option<Arc<KeptAny>>,
+}
+
+fn encode<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&value.downcast_ref::<T>())
+}
+
+fn decode<T>(bytes: &[u8], header: Header) -> Option<Arc<KeptAny>>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
+    let value: T = serde_json::from_slice(bytes).ok()?;
+    Some(Arc::new(Kept { header, value }))
+}
+
+fn encoded_length<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> u64 {
+    struct Count(u64);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    // A value that has no JSON counts for what it wrote before that showed.
+    let _ = serde_json::to_writer(&mut count, &value.downcast_ref::<T>());
+    count.0
+}
+
+fn is_null<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> bool {
+    /// Takes as much as `null` is long, and then refuses, so that no large value is encoded.
+    struct Head(Vec<u8>);
+
+    impl io::Write for Head {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            if self.0.len() > 4 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes.len()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut head = Head(Vec::new());
+    let value = value.downcast_ref::<T>();
+    value.is_some() && serde_json::to_writer(&mut head, &value).is_ok() && head.0 == b"null"
+}
+
+/// An output, taken apart.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Split<V, E> {
+    Value(V),
+    None,
+    Error(E),
+}
+
+/// How an output is taken apart and put together.
+#[doc(hidden)]
+pub trait Shape: Copy {
+    type Output;
+    type Value: Clone + Send + Sync + 'static;
+    type Error;
+    const READS_NONE: bool;
+    fn codec(self) -> &'static Codec;
+    fn split(output: Self::Output) -> Split<Self::Value, Self::Error>;
+    fn value(value: Self::Value) -> Self::Output;
+    fn none() -> Option<Self::Output>;
+    fn error(error: Self::Error) -> Self::Output;
+}
+
+/// A shape that has a `None`.
+#[diagnostic::on_unimplemented(
+    message = "`none_ttl` needs a function that returns `Option` or `Result<Option<_>, _>`",
+    label = "this has no `None`"
+)]
+#[doc(hidden)]
+pub trait HasNone {}
+
+/// The return type of a function, before it is known which shape it has.
+#[doc(hidden)]
+pub struct Output<R>(PhantomData<fn() -> R>);
+
+impl<R> Output<R> {
+    pub const OF: Self = Self(PhantomData);
+}
+
+impl<R> fmt::Debug for Output<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
+}
+
+// Three traits with one method each, implemented at three depths of references: method look-up on
+// `&&&Output<R>` takes the deepest that fits. The bound is on the method, not on the impl, so
+// that a value without it is an error here and not the next shape.
+macro_rules! shapes {
+    ($(
+        $(#[$doc:meta])*
+        $shape:ident<$($param:ident),*> as $lookup:ident for $target:ty, $output:ty, $error:ty;
+        |$split:ident| $split_as:expr, |$value:ident| $value_as:expr,
+        none: $none:expr, |$failure:ident| $error_as:expr, reads_none: $reads_none:expr
+    )*) => {$(
+        $(#[$doc])*
+        #[doc(hidden)]
+        pub struct $shape<$($param),*>(&'static Codec, PhantomData<fn() -> ($($param,)*)>);
+
+        impl<$($param),*> Copy for $shape<$($param),*> {}
+
+        impl<$($param),*> Clone for $shape<$($param),*> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$($param),*> fmt::Debug for $shape<$($param),*> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($shape))
+            }
+        }
+
+        #[doc(hidden)]
+        pub trait $lookup<$($param),*> {
+            fn shape(&self) -> $shape<$($param),*>
+            where
+                T: Cacheable;
+
+            fn memory_shape(&self) -> $shape<$($param),*>
+            where
+                T: CacheableInMemory;
+        }
+
+        impl<$($param),*> $lookup<$($param),*> for $target {
+            fn shape(&self) -> $shape<$($param),*>
+            where
+                T: Cacheable,
+            {
+                $shape(T::CODEC, PhantomData)
+            }
+
+            fn memory_shape(&self) -> $shape<$($param),*>
+            where
+                T: CacheableInMemory,
+            {
+                $shape(T::MEMORY_CODEC, PhantomData)
+            }
+        }
+
+        impl<$($param),*> Shape for $shape<$($param),*>
+        where
+            T: Clone + Send + Sync + 'static,
+        {
+            type Output = $output;
+            type Value = T;
+            type Error = $error;
+            const READS_NONE: bool = $reads_none;
+
+            fn codec(self) -> &'static Codec {
+                self.0
+            }
+
+            fn split($split: $output) -> Split<T, $error> {
+                $split_as
+            }
+
+            fn value($value: T) -> $output {
+                $value_as
+            }
+
+            fn none() -> Option<$output> {
+                $none
+            }
+
+            fn error($failure: $error) -> $output {
+                $error_as
+            }
+        }
+    )*};
+}
+
+shapes! {
+    /// `Result<Option<T>, E>`
+    FallibleOptional<T, E> as FallibleOptionalOutput for &&Output<Result<Option<T>, E>>,
+    Result<Option<T>, E>, E;
+    |output| match output {
+        Ok(Some(value)) => Split::Value(value),
+        Ok(None) => Split::None,
+        Err(error) => Split::Error(error),
+    },
+    |value| Ok(Some(value)), none: Some(Ok(None)), |error| Err(error), reads_none: true
+
+    /// `Option<T>`
+    Optional<T> as OptionalOutput for &&Output<Option<T>>, Option<T>, Infallible;
+    |output| output.map_or(Split::None, Split::Value),
+    |value| Some(value), none: Some(None), |error| match error {}, reads_none: true
+
+    /// `Result<T, E>`
+    Fallible<T, E> as FallibleOutput for &Output<Result<T, E>>, Result<T, E>, E;
+    |output| match output {
+        Ok(value) => Split::Value(value),
+        Err(error) => Split::Error(error),
+    },
+    |value| Ok(value), none: None, |error| Err(error), reads_none: false
+
+    /// `T`
+    Plain<T> as PlainOutput for Output<T>, T, Infallible;
+    |output| Split::Value(output),
+    |value| value, none: None, |error| match error {}, reads_none: false
+}
+
+impl<T> HasNone for Optional<T> {}
+impl<T, E> HasNone for FallibleOptional<T, E> {}
+
+impl<T: Cacheable, E> Fallible<T, E> {
+    /// The shape of what a loader returns.
+    pub(crate) fn of_loader() -> Self {
+        Self(T::CODEC, PhantomData)
+    }
+}

@@ -1,0 +1,314 @@
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{
+        OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// One annotated function: what its attribute says. A `static` in the function's body.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Site {
+    /// `None`: the path of the function and a hash of its arguments.
+    template: Option<&'static str>,
+    version: u32,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) remote: bool,
+    known: OnceLock<Known>,
+}
+
+/// How long values live. In nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetimes {
+    pub(crate) ttl: u64,
+    /// 0: a `None` is not stored.
+    pub(crate) none_ttl: u64,
+    /// In the memory of the process, at most. 0: not there at all.
+    pub(crate) local: u64,
+    pub(crate) jitter: Jitter,
+}
+
+/// How much is added to a life, at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Jitter {
+    None,
+    /// In nanoseconds.
+    Upto(u64),
+    Percent(u32),
+}
+
+impl Lifetimes {
+    pub(crate) const fn new() -> Self {
+        Self { ttl: 0, none_ttl: 0, local: u64::MAX, jitter: Jitter::None }
+    }
+
+    /// A life with its jitter; `random` is drawn per fill.
+    pub(crate) fn ttl_from(&self, ttl: u64, random: impl FnOnce() -> u64) -> u64 {
+        ttl.saturating_add(self.extra(ttl, random))
+    }
+
+    /// The life of a `None`: a jitter in percent applies to it too, a time is meant for `ttl`.
+    pub(crate) fn none_ttl_from(&self, random: impl FnOnce() -> u64) -> u64 {
+        match self.jitter {
+            Jitter::Percent(_) => self.ttl_from(self.none_ttl, random),
+            Jitter::None | Jitter::Upto(_) => self.none_ttl,
+        }
+    }
+
+    fn extra(&self, life: u64, random: impl FnOnce() -> u64) -> u64 {
+        let most = match self.jitter {
+            Jitter::None => return 0,
+            Jitter::Upto(most) => most,
+            Jitter::Percent(percent) => (life / 100).saturating_mul(u64::from(percent)),
+        };
+        // The high half of a product spreads the draw evenly: Lemire, «Fast random integer
+        // generation in an interval», 2019.
+        ((u128::from(random()) * (u128::from(most) + 1)) >> 64) as u64
+    }
+}
+
+/// What a site learns when it is called for the first time.
+#[derive(Debug)]
+struct Known {
+    /// The place of its counters in every cache.
+    number: u32,
+    /// The path without type parameters.
+    function: Box<str>,
+    /// The first instance that was called. A generic function has others, found in the table.
+    path: &'static str,
+    value: TypeId,
+    entity: &'static Entity,
+}
+
+/// What a key belongs to: a template or a function, with the type and version of its value. Two
+/// functions with one template and one type of value share it, and so their entries.
+#[derive(Debug)]
+pub(crate) struct Entity {
+    pub(crate) number: u32,
+    pub(crate) name: Name,
+    pub(crate) value: TypeId,
+    pub(crate) version: u32,
+    /// Above zero for a function whose path another function has, too.
+    pub(crate) ordinal: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    /// `user:{}`: the literal pieces, whatever the placeholders are called.
+    Template(&'static str),
+    /// The path of a function, and the address of its site.
+    Function { path: &'static str, site: usize },
+    /// A key that the caller wrote: `Cache::get_or_load`.
+    Load,
+}
+
+/// What `Cache::get_or_load` counts under.
+pub(crate) static LOADS: Site = Site::new();
+
+/// Entities are made once and live as long as the process: as many as there are annotated
+/// functions and instances of generic ones.
+static ENTITIES: RwLock<BTreeMap<(Name, TypeId, u32), &'static Entity>> =
+    RwLock::new(BTreeMap::new());
+
+static SITES: AtomicU32 = AtomicU32::new(0);
+
+const MILLI: u64 = 1_000_000;
+
+impl Site {
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "a static is made by a const fn")]
+    pub const fn new() -> Self {
+        Self {
+            template: None,
+            version: 0,
+            lifetimes: Lifetimes::new(),
+            remote: true,
+            known: OnceLock::new(),
+        }
+    }
+
+    #[must_use]
+    pub const fn key(mut self, template: &'static str) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    #[must_use]
+    pub const fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    #[must_use]
+    pub const fn ttl(mut self, millis: u64) -> Self {
+        self.lifetimes.ttl = millis.saturating_mul(MILLI);
+        self
+    }
+
+    #[must_use]
+    pub const fn jitter(mut self, millis: u64) -> Self {
+        self.lifetimes.jitter = Jitter::Upto(millis.saturating_mul(MILLI));
+        self
+    }
+
+    #[must_use]
+    pub const fn jitter_percent(mut self, percent: u32) -> Self {
+        self.lifetimes.jitter = Jitter::Percent(percent);
+        self
+    }
+
+    #[must_use]
+    pub const fn none_ttl(mut self, millis: u64) -> Self {
+        self.lifetimes.none_ttl = millis.saturating_mul(MILLI);
+        self
+    }
+
+    #[must_use]
+    pub const fn local(mut self, millis: u64) -> Self {
+        self.lifetimes.local = millis.saturating_mul(MILLI);
+        self
+    }
+
+    #[must_use]
+    pub const fn not_remote(mut self) -> Self {
+        self.remote = false;
+        self
+    }
+
+    /// The entity of this call, and the number of the site. `path` is the path of the function's
+    /// instance.
+    #[inline]
+    pub(crate) fn entity(&'static self, path: &'static str, value: TypeId) -> (&'static Entity, u32) {
+        let known = self.known.get_or_init(|| self.learn(path, value));
+        // One text at one address: the same instance of the function, which is all there is of
+        // a function that is not generic.
+        let same = known.value == value
+            && (self.template.is_some() || std::ptr::eq(known.path, path));
+        if same {
+            (known.entity, known.number)
+        } else {
+            (entity(self.name(path), value, self.version), known.number)
+        }
+    }
+
+    #[cold]
+    fn learn(&'static self, path: &'static str, value: TypeId) -> Known {
+        Known {
+            number: SITES.fetch_add(1, Relaxed),
+            function: without_parameters(path).into(),
+            path,
+            value,
+            entity: entity(self.name(path), value, self.version),
+        }
+    }
+
+    fn name(&'static self, path: &'static str) -> Name {
+        match self.template {
+            Some(template) => Name::Template(template),
+            None => Name::Function { path, site: std::ptr::from_ref(self).addr() },
+        }
+    }
+
+    /// As `stats` shows it, once the site was called: `app::users::get_user`.
+    pub(crate) fn function(&'static self) -> &'static str {
+        self.known.get().map_or("", |known| &known.function)
+    }
+}
+
+/// What `get_or_load` loads under a key that the caller wrote.
+pub(crate) fn load_entity(value: TypeId, version: u32) -> (&'static Entity, u32) {
+    let (_, number) = LOADS.entity("larder::Cache::get_or_load", TypeId::of::<()>());
+    (entity(Name::Load, value, version), number)
+}
+
+/// Input: `app::Repo<u8>::list<String>`, `<app::Repo<u8> as app::List>::list`.
+/// Output: `app::Repo::list`, `<app::Repo as app::List>::list`.
+fn without_parameters(path: &str) -> String {
+    let mut without = String::with_capacity(path.len());
+    let mut open = Vec::new();
+    for char in path.chars() {
+        match char {
+            // Parameters follow a name; `<A as B>` stands where a name could.
+            '<' => open.push(without.ends_with(|last: char| last.is_alphanumeric() || last == '_')),
+            '>' if open.pop() == Some(true) => continue,
+            _ => {}
+        }
+        if !open.contains(&true) {
+            without.push(char);
+        }
+    }
+    without
+}
+
+/// The entity of that name, made when it is asked for the first time.
+pub(crate) fn entity(name: Name, value: TypeId, version: u32) -> &'static Entity {
+    let wanted = (name, value, version);
+    if let Some(entity) = ENTITIES.read().unwrap_or_else(PoisonError::into_inner).get(&wanted) {
+        return entity;
+    }
+    let mut entities = ENTITIES.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entity) = entities.get(&wanted) {
+        return entity;
+    }
+    let ordinal = match name {
+        Name::Function { path, site } => ordinal(&entities, path, site),
+        Name::Template(_) | Name::Load => 0,
+    };
+    let number = entities.len() as u32;
+    let entity = Box::leak(Box::new(Entity { number, name, value, version, ordinal }));
+    entities.insert(wanted, entity);
+    entity
+}
+
+/// Which of the functions of this path the one at `site` is, in the order of their first calls.
+fn ordinal(
+    entities: &BTreeMap<(Name, TypeId, u32), &'static Entity>,
+    path: &str,
+    site: usize,
+) -> usize {
+    let mut others = Vec::new();
+    for entity in entities.values() {
+        if let Name::Function { path: same, site: other } = entity.name
+            && same == path
+        {
+            if other == site {
+                return entity.ordinal;
+            }
+            others.push(other);
+        }
+    }
+    // They are sorted by name.
+    others.dedup();
+    others.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_stats_is_named_without_type_parameters() {
+        let without = [
+            ("app::get_user", "app::get_user"),
+            ("app::Repo<u8>::list<alloc::string::String>", "app::Repo::list"),
+            ("<app::Repo<u8> as app::List<u8>>::list", "<app::Repo as app::List>::list"),
+            ("app::free<u16, 3>", "app::free"),
+        ];
+        for (path, function) in without {
+            assert_eq!(without_parameters(path), function);
+        }
+    }
+
+    #[test]
+    fn jitter_stays_within_its_bound() {
+        let lifetimes = Lifetimes { jitter: Jitter::Upto(10), none_ttl: 7, ..Lifetimes::new() };
+        assert_eq!(lifetimes.ttl_from(60, || 0), 60);
+        assert_eq!(lifetimes.ttl_from(60, || u64::MAX), 70);
+        assert_eq!(lifetimes.none_ttl_from(|| u64::MAX), 7);
+        let lifetimes = Lifetimes { jitter: Jitter::Percent(10), none_ttl: 1000, ..lifetimes };
+        assert_eq!(lifetimes.ttl_from(6000, || u64::MAX), 6600);
+        assert_eq!(lifetimes.none_ttl_from(|| u64::MAX), 1100);
+    }
+}

@@ -1,0 +1,298 @@
+use std::{
+    fmt::{self, Write as _},
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
+
+use super::{
+    bytes::tag,
+    site::{Entity, Name},
+};
+
+/// A text longer than this keeps a readable head and ends in the SHA-256 of the whole.
+const LONGEST: usize = 200;
+
+/// How much of a long text stays readable: with `%#` and 64 digits it is shorter than `LONGEST`.
+const HEAD: usize = 128;
+
+/// The text of a key, without the service: `user:42`. Inline up to 64 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyText(SmallVec<[u8; 64]>);
+
+impl KeyText {
+    /// The text of `parts` under `entity`. Equal parts give equal text, and parts that differ
+    /// give texts that differ, as long as they come from one function.
+    pub(crate) fn render(entity: &Entity, parts: &[u8]) -> Self {
+        let mut text = Text(SmallVec::new());
+        match entity.name {
+            Name::Template(template) => render_template(template, parts, &mut text),
+            Name::Function { path, .. } => {
+                render_path(path, &mut text);
+                if entity.ordinal > 0 {
+                    // Two functions of one path: blocks of one body may each define an `f`.
+                    let _ = write!(text, "~{}", entity.ordinal + 1);
+                }
+                text.byte(b':');
+                text.digest(parts);
+            }
+            Name::Load => text.raw(parts),
+        }
+        text.shortened()
+    }
+
+    /// A text as the user wrote it: `Cache::invalidate("user:42")`.
+    pub(crate) fn literal(key: &str) -> Self {
+        let mut text = Text(SmallVec::new());
+        text.raw(key.as_bytes());
+        text.shortened()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        // It is UTF-8: made of it, and cut at the boundaries of characters.
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+/// A text under construction.
+struct Text(SmallVec<[u8; 64]>);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.raw(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Text {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A byte as `%` and two digits.
+    fn percent(&mut self, byte: u8) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        self.raw(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+
+    fn digest(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for byte in Sha256::digest(bytes) {
+            self.raw(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+
+    /// A string, without the characters that the text is built with.
+    fn escaped(&mut self, text: &str) {
+        if text.is_empty() {
+            return self.raw(b"%_");
+        }
+        for char in text.chars() {
+            let mut buffer = [0; 4];
+            let bytes = char.encode_utf8(&mut buffer).as_bytes();
+            let built_with = matches!(char, ':' | '%' | '{' | '}' | '(' | ')' | '[' | ']' | ',');
+            if built_with || char.is_control() {
+                bytes.iter().for_each(|byte| self.percent(*byte));
+            } else {
+                self.raw(bytes);
+            }
+        }
+    }
+
+    fn shortened(mut self) -> KeyText {
+        if self.0.len() > LONGEST {
+            let mut whole = Self(SmallVec::new());
+            std::mem::swap(&mut whole.0, &mut self.0);
+            // Continuation bytes of UTF-8 start with the bits 10.
+            let head = (0..=HEAD).rev().find(|at| whole.0[*at] & 0xC0 != 0x80).unwrap_or(0);
+            self.raw(&whole.0[..head]);
+            self.raw(b"%#");
+            self.digest(&whole.0);
+        }
+        KeyText(self.0)
+    }
+}
+
+/// `app::Repo<u8>::list` as it is, but for braces, `%` and control characters.
+fn render_path(path: &str, text: &mut Text) {
+    for byte in path.bytes() {
+        match byte {
+            b'{' | b'}' | b'%' => text.percent(byte),
+            byte if byte.is_ascii_control() => text.percent(byte),
+            byte => text.byte(byte),
+        }
+    }
+}
+
+/// Input: `user:{}:{}` and two parts. Output: `user:42:en`.
+fn render_template(template: &'static str, parts: &[u8], text: &mut Text) {
+    let mut parts = Parts { rest: parts };
+    let mut literals = Literals { rest: template };
+    literals.next_into(text);
+    while !parts.rest.is_empty() {
+        let (separator, last) = literals.peek();
+        // No value has a `:` in its text, so one that a `:` follows ends by itself, and so does
+        // the last. `{a}{b}` and `{a}-{b}` would not tell `1-2`, `3` from `1`, `2-3`.
+        if last || separator.contains(':') {
+            parts.render_next(Strictness::TypeKnown, text);
+        } else {
+            text.byte(b'(');
+            parts.render_next(Strictness::TypeKnown, text);
+            text.byte(b')');
+        }
+        literals.next_into(text);
+    }
+}
+
+/// The literal pieces of a template, between its `{}`.
+struct Literals {
+    rest: &'static str,
+}
+
+impl Literals {
+    /// The piece up to the next placeholder, and whether it is the last.
+    fn peek(&self) -> (&'static str, bool) {
+        let mut from = 0;
+        while let Some(at) = self.rest[from..].find('{').map(|at| from + at) {
+            if self.rest[at..].starts_with("{}") {
+                return (&self.rest[..at], false);
+            }
+            // `{{`, a brace that was meant.
+            from = at + 2;
+        }
+        (self.rest, true)
+    }
+
+    fn next_into(&mut self, text: &mut Text) {
+        let (piece, _) = self.peek();
+        self.rest = self.rest[piece.len()..].strip_prefix("{}").unwrap_or_default();
+        let mut bytes = piece.bytes();
+        while let Some(byte) = bytes.next() {
+            text.byte(byte);
+            if matches!(byte, b'{' | b'}') {
+                bytes.next();
+            }
+        }
+    }
+}
+
+/// What is known of a part where it stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Strictness {
+    /// Always of one type, so that `5` needs no mark to tell it from `"5"`.
+    TypeKnown,
+    /// In brackets of an implementation written by hand: strings and `Some` are marked.
+    AnyType,
+}
+
+/// Reads back what `KeyWriter` wrote.
+struct Parts<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.rest = rest;
+        taken
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).try_into().unwrap_or([0; N])
+    }
+
+    fn tag(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    fn length(&mut self) -> usize {
+        let mut length = 0;
+        for shift in (0..usize::BITS).step_by(7) {
+            let byte = self.tag();
+            length |= usize::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        length
+    }
+
+    fn at(&self, tag: u8) -> bool {
+        self.rest.first().is_none_or(|first| *first == tag)
+    }
+
+    fn render_next(&mut self, strictness: Strictness, text: &mut Text) {
+        match self.tag() {
+            tag::UNSIGNED => text.number(u64::from_le_bytes(self.array())),
+            tag::NEGATIVE => text.number(i64::from_le_bytes(self.array())),
+            tag::UNSIGNED_WIDE => text.number(u128::from_le_bytes(self.array())),
+            tag::NEGATIVE_WIDE => text.number(i128::from_le_bytes(self.array())),
+            tag::STR => {
+                let length = self.length();
+                if strictness == Strictness::AnyType {
+                    text.byte(b'\'');
+                }
+                text.escaped(&String::from_utf8_lossy(self.take(length)));
+            }
+            tag::FALSE => text.raw(b"false"),
+            tag::TRUE => text.raw(b"true"),
+            tag::NONE => text.raw(b"%-"),
+            tag::SOME => {
+                let nested = self.at(tag::NONE) || self.at(tag::SOME);
+                if nested || strictness == Strictness::AnyType {
+                    text.raw(b"%+");
+                }
+                self.render_next(strictness, text);
+            }
+            tag::TUPLE => self.render_nested(b"(", b")", Strictness::TypeKnown, text),
+            tag::LIST => self.render_nested(b"[", b"]", Strictness::TypeKnown, text),
+            tag::CUSTOM => self.render_custom(text),
+            tag::IPV4 => text.escaped(&Ipv4Addr::from(self.array::<4>()).to_string()),
+            tag::IPV6 => text.escaped(&Ipv6Addr::from(self.array::<16>()).to_string()),
+            unknown => debug_assert!(false, "no part starts with {unknown}"),
+        }
+    }
+
+    fn render_nested(&mut self, open: &[u8], close: &[u8], inside: Strictness, text: &mut Text) {
+        text.raw(open);
+        let mut first = true;
+        while !self.at(tag::CLOSE) {
+            if !std::mem::take(&mut first) {
+                text.byte(b',');
+            }
+            self.render_next(inside, text);
+        }
+        self.tag();
+        text.raw(close);
+    }
+
+    /// `42` for one number, `~(42,'en)` for several parts.
+    fn render_custom(&mut self, text: &mut Text) {
+        if !self.at(tag::CUSTOM) && !self.at(tag::CLOSE) {
+            let mut one = Text(SmallVec::new());
+            let mut ahead = Parts { rest: self.rest };
+            ahead.render_next(Strictness::AnyType, &mut one);
+            if ahead.at(tag::CLOSE) {
+                ahead.tag();
+                self.rest = ahead.rest;
+                return text.raw(&one.0);
+            }
+        }
+        self.render_nested(b"~(", b")", Strictness::AnyType, text);
+    }
+}
+
+impl Text {
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.raw(itoa::Buffer::new().format(number).as_bytes());
+    }
+}

@@ -1,0 +1,39 @@
+//! What the attributes of [`larder`](https://docs.rs/larder) run on. **Depend on `larder`, not on
+//! this crate:** the attributes reach it through `larder`, and its hidden parts change with them.
+//!
+//! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
+//! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
+//! `remote` (the seam to a tier that a fleet shares). `key` is beneath all of them; `clock`,
+//! `stats` and `error` stand beside.
+
+mod cache;
+mod call;
+mod clock;
+mod error;
+mod key;
+mod local;
+mod remote;
+mod stats;
+mod sync;
+
+pub use cache::{Cache, CacheBuilder, Options};
+pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
+pub use clock::{Clock, ManualClock};
+pub use error::{ConfigError, Error, InstallError};
+pub use key::{KeyPart, KeyWriter};
+pub use stats::{FunctionStats, Stats};
+
+/// What the attributes emit, and what tests put behind the seam to a remote tier.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for the attributes alone")]
+pub mod __private {
+    pub use crate::{
+        call::{
+            AnyError, CallBuilder, ClonedError, FallibleOptionalOutput, FallibleOutput, NoPart,
+            OptionalOutput, Output, Part, PartOf, PlainOutput, TextError, call, path_of,
+            type_name_of, unexpanded,
+        },
+        key::{Nesting, Site},
+        remote::{Found, Leased, Remote, Reply, Seen, Token},
+    };
+}

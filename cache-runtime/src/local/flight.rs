@@ -1,0 +1,629 @@
+//! Flights: one load per key and process, however many callers.
+//!
+//! The first caller that finds nothing leads: it runs the function, in its own task, and lands
+//! the result. Callers that come meanwhile follow: they wait for the landing. A leader that is
+//! dropped or panics leaves its flight vacant, and one of the followers takes it over with its
+//! own copy of the function's future. Every change of a flight happens under the lock of its
+//! shard; only the landed outcome is read without it.
+
+use std::{
+    any::{Any, TypeId},
+    hash::BuildHasher as _,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use tokio::sync::Notify;
+
+use super::store::{Evicted, Generations, KeptAny};
+use crate::{
+    cache::Cache,
+    call::Call,
+    key::{KeyBytes, KeyText},
+    remote::{self, Token},
+    stats::Counters,
+    sync::{Mutex, MutexGuard, lock},
+};
+
+/// An error that followers get a copy of, erased.
+pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
+
+/// The loads under way.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+const SHARDS: usize = 64;
+
+#[derive(Default, Debug)]
+struct Shard {
+    /// By text and type of value. Several may stand for one key: one that can be joined, and
+    /// others that cannot any more but may still store.
+    flights: HashTable<Arc<Flight>>,
+    /// Keys with an invalidation that is not confirmed: nothing is read or stored for them.
+    pending: HashTable<Pending>,
+    /// How many flights began here: which of two began first.
+    begun: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    name: Named,
+    /// Invalidations of this key that are under way or failed.
+    count: usize,
+}
+
+/// A key by its text, with the hash that its shard and slot go by.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub(crate) text: KeyText,
+    hash: u64,
+}
+
+impl Named {
+    pub(crate) fn slot(&self) -> u32 {
+        Generations::slot(self.hash)
+    }
+}
+
+/// One load of one key.
+pub(crate) struct Flight {
+    name: Named,
+    value: TypeId,
+    version: u32,
+    /// The generation of the key's slot, before the load.
+    generation: u32,
+    /// The order in which the flights of a shard began.
+    number: u64,
+    /// Whether a caller may still join; not once its followers' patience has ended.
+    joinable: AtomicBool,
+    /// An invalidation, a `put`, a `refresh` or a newer value came between: it stores nothing.
+    superseded: AtomicBool,
+    /// The leader is gone, and no follower has taken over yet.
+    vacant: AtomicBool,
+    followers: AtomicUsize,
+    /// The lease in the remote tier, which goes from leader to leader.
+    token: OnceLock<Token>,
+    outcome: OnceLock<Outcome>,
+    changed: Notify,
+}
+
+/// What an entry carries of the load that it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// When the load began.
+    pub(crate) loaded: u64,
+}
+
+/// How a flight ended, for its followers.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Value(Arc<KeptAny>),
+    Error(SharedError),
+    /// Nothing that can be shared: each follower runs for itself, all at once.
+    Unshared,
+    /// It lost its leader after it had been superseded: each follower starts over.
+    Again,
+}
+
+/// What a caller wants of a flight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// Memory, or somebody's run, or a run.
+    Load,
+    /// A run of its own that others may join, in place of any under way.
+    Refresh,
+    /// Memory, or a run of its own that nobody joins.
+    Alone,
+}
+
+/// What a caller found.
+pub(crate) enum Begun {
+    Hit(Arc<KeptAny>),
+    Lead(Lead),
+    Follow(Follower),
+}
+
+impl Flights {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    pub(crate) fn name(&self, text: KeyText) -> Named {
+        let hash = self.hasher.hash_one(text.as_bytes());
+        Named { text, hash }
+    }
+
+    fn shard(&self, name: &Named) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[name.hash as usize % SHARDS])
+    }
+
+    /// Hits, joins or leads.
+    pub(crate) fn begin(cache: &Cache, call: &Call, mode: Mode) -> Begun {
+        let name = cache.flights.name(call.text());
+        let slot = name.slot();
+        let mut dead = None;
+        let mut shard = cache.flights.shard(&name);
+        if mode != Mode::Refresh && !shard.is_pending(&name) {
+            // Somebody may have landed since the caller looked.
+            if let Some(entry) = cache.store.peek(&call.key) {
+                if cache.is_valid(&entry) && call.reads(&entry) {
+                    return Begun::Hit(entry);
+                }
+                dead = cache.store.remove(&call.key);
+            }
+        }
+        match mode {
+            Mode::Load => {
+                if let Some(flight) = shard.joinable(&name, call) {
+                    flight.followers.fetch_add(1, Relaxed);
+                    let flight = Arc::clone(flight);
+                    drop(shard);
+                    return Begun::Follow(Follower::new(cache, flight, call));
+                }
+            }
+            Mode::Refresh => shard.take_off(&name, |flight| flight.is_for(call)),
+            Mode::Alone => {}
+        }
+        shard.begun += 1;
+        let flight = Arc::new(Flight {
+            value: call.entity.value,
+            version: call.entity.version,
+            generation: cache.generations.at(slot),
+            number: shard.begun,
+            joinable: AtomicBool::new(mode != Mode::Alone),
+            superseded: AtomicBool::new(false),
+            vacant: AtomicBool::new(false),
+            followers: AtomicUsize::new(0),
+            token: OnceLock::new(),
+            outcome: OnceLock::new(),
+            changed: Notify::new(),
+            name,
+        });
+        let hash = flight.name.hash;
+        shard.flights.insert_unique(hash, Arc::clone(&flight), |flight| flight.name.hash);
+        drop(shard);
+        drop(dead);
+        Begun::Lead(Lead::new(cache, flight, call))
+    }
+
+    /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
+    /// and it stores nothing. Returns the new generation.
+    pub(crate) fn outdate(cache: &Cache, name: &Named, key: Option<&KeyBytes>) {
+        let mut shard = cache.flights.shard(name);
+        let dead = shard.outdate(cache, name, key);
+        drop(shard);
+        drop(dead);
+    }
+
+    /// As `outdate`, and from now on nothing is read or stored for the key in this process,
+    /// until `confirm`.
+    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<&KeyBytes>) {
+        let mut shard = cache.flights.shard(name);
+        shard.suspend(name);
+        let dead = shard.outdate(cache, name, key);
+        drop(shard);
+        drop(dead);
+    }
+
+    /// The invalidation landed. Outdates again: what was loaded meanwhile may be from before.
+    pub(crate) fn confirm(cache: &Cache, name: &Named) {
+        let mut shard = cache.flights.shard(name);
+        shard.resume(name);
+        let dead = shard.outdate(cache, name, None);
+        drop(shard);
+        drop(dead);
+    }
+
+    /// Replaces what memory has of the key by a value that no load made.
+    ///
+    /// `entry` makes it from the stamp of this moment. Made before the lock is taken, for that
+    /// may run code of the user; a second writer in between makes the entry an outdated one.
+    pub(crate) fn put(
+        cache: &Cache,
+        name: &Named,
+        key: &KeyBytes,
+        entry: impl FnOnce(Stamp) -> Arc<KeptAny>,
+    ) {
+        Self::outdate(cache, name, Some(key));
+        let slot = name.slot();
+        let generation = cache.generations.at(slot);
+        let entry = entry(Stamp { slot, generation, loaded: cache.time.now() });
+        let shard = cache.flights.shard(name);
+        let mut evicted = Evicted::new();
+        if cache.generations.at(slot) == generation {
+            evicted = cache.store.insert(key, entry);
+        }
+        drop(shard);
+        drop(evicted);
+    }
+
+    /// Outdates everything.
+    pub(crate) fn clear(cache: &Cache) {
+        cache.generations.bump_all();
+        for shard in &cache.flights.shards {
+            let mut shard = lock(shard);
+            for flight in shard.flights.drain() {
+                flight.superseded.store(true, Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn is_pending(&self, name: &Named) -> bool {
+        self.shard(name).is_pending(name)
+    }
+}
+
+impl Shard {
+    fn joinable(&self, name: &Named, call: &Call) -> Option<&Arc<Flight>> {
+        self.flights.find(name.hash, |flight| {
+            flight.is_of(name) && flight.is_for(call) && flight.joinable.load(Relaxed)
+        })
+    }
+
+    fn outdate(
+        &mut self,
+        cache: &Cache,
+        name: &Named,
+        key: Option<&KeyBytes>,
+    ) -> Option<Arc<KeptAny>> {
+        cache.generations.bump(name.slot());
+        self.take_off(name, |_| true);
+        key.and_then(|key| cache.store.remove(key))
+    }
+
+    /// Supersedes the flights of the key, and takes them out of the reach of later calls.
+    fn take_off(&mut self, name: &Named, which: impl Fn(&Flight) -> bool) {
+        while let Ok(found) =
+            self.flights.find_entry(name.hash, |flight| flight.is_of(name) && which(flight))
+        {
+            found.remove().0.superseded.store(true, Relaxed);
+        }
+    }
+
+    fn remove(&mut self, flight: &Arc<Flight>) {
+        let same = |other: &Arc<Flight>| Arc::ptr_eq(other, flight);
+        if let Ok(found) = self.flights.find_entry(flight.name.hash, same) {
+            found.remove();
+        }
+    }
+
+    fn is_pending(&self, name: &Named) -> bool {
+        self.pending.find(name.hash, |pending| pending.name.text == name.text).is_some()
+    }
+
+    fn suspend(&mut self, name: &Named) {
+        let same = |pending: &Pending| pending.name.text == name.text;
+        match self.pending.find_mut(name.hash, same) {
+            Some(pending) => pending.count += 1,
+            None => {
+                let pending = Pending { name: name.clone(), count: 1 };
+                self.pending.insert_unique(name.hash, pending, |pending| pending.name.hash);
+            }
+        }
+    }
+
+    fn resume(&mut self, name: &Named) {
+        let same = |pending: &Pending| pending.name.text == name.text;
+        if let Ok(mut found) = self.pending.find_entry(name.hash, same) {
+            found.get_mut().count -= 1;
+            if found.get().count == 0 {
+                found.remove();
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn is_of(&self, name: &Named) -> bool {
+        self.name.hash == name.hash && self.name.text == name.text
+    }
+
+    fn is_for(&self, call: &Call) -> bool {
+        self.value == call.entity.value && self.version == call.entity.version
+    }
+}
+
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flight").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Named").field(&self.text.to_text()).finish()
+    }
+}
+
+/// The one caller that runs. Dropped before it has landed, it leaves the flight to a follower.
+pub(crate) struct Lead {
+    pub(crate) cache: Cache,
+    flight: Arc<Flight>,
+    pub(crate) key: KeyBytes,
+    /// The number of the site.
+    function: u32,
+    /// When the load began, by the coarse clock.
+    loaded: u64,
+    /// When the function began, by the precise one.
+    running: Option<u64>,
+    landed: bool,
+    /// The lease in the remote tier is used up.
+    filled: bool,
+}
+
+impl Lead {
+    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call) -> Self {
+        Self {
+            cache: cache.clone(),
+            flight,
+            key: call.key.clone(),
+            function: call.number,
+            loaded: cache.time.now(),
+            running: None,
+            landed: false,
+            filled: false,
+        }
+    }
+
+    pub(crate) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    pub(crate) fn name(&self) -> &Named {
+        &self.flight.name
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        let Flight { name, generation, .. } = &*self.flight;
+        Stamp { slot: name.slot(), generation: *generation, loaded: self.loaded }
+    }
+
+    /// The lease of this load in the remote tier, if it has one.
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.flight.token.get().copied()
+    }
+
+    pub(crate) fn granted(&self, token: Token) {
+        let _ = self.flight.token.set(token);
+    }
+
+    fn counters(&self) -> &Counters {
+        self.cache.functions.of(self.function)
+    }
+
+    pub(crate) fn failed(&self) {
+        self.counters().errors.fetch_add(1, Relaxed);
+    }
+
+    /// The remote tier took the lease back, with a value or because it was lost.
+    pub(crate) fn filled(&mut self) {
+        self.filled = true;
+    }
+
+    /// Whatever this load comes to is not stored: the remote tier said no.
+    pub(crate) fn keep_nothing(&self) {
+        self.flight.superseded.store(true, Relaxed);
+    }
+
+    /// The function starts, or goes on.
+    pub(crate) fn run(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        self.counters().runs.fetch_add(1, Relaxed);
+        self.counters().inflight.fetch_add(1, Relaxed);
+        self.running = Some(self.cache.time.precise());
+    }
+
+    /// The function returned.
+    pub(crate) fn ran(&mut self) {
+        if let Some(began) = self.running.take() {
+            let took = self.cache.time.precise().saturating_sub(began);
+            let counters = self.counters();
+            counters.inflight.fetch_sub(1, Relaxed);
+            counters.run_nanos.fetch_add(took, Relaxed);
+        }
+    }
+
+    /// Whether anybody waits. One who joins later runs for itself.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.flight.followers.load(Relaxed) > 0
+    }
+
+    /// From now on nobody joins; says how many have.
+    pub(crate) fn close(&self) -> usize {
+        let mut shard = self.cache.flights.shard(&self.flight.name);
+        shard.remove(&self.flight);
+        self.flight.followers.load(Relaxed)
+    }
+
+    /// Whether what this flight loaded may be stored.
+    pub(crate) fn may_store(&self) -> bool {
+        let flight = &self.flight;
+        !flight.superseded.load(Relaxed)
+            && self.cache.generations.at(flight.name.slot()) == flight.generation
+    }
+
+    /// Stores the entry, if it may, and gives it to the followers.
+    pub(crate) fn land_stored(mut self, entry: Arc<KeptAny>) {
+        let mut shard = self.cache.flights.shard(&self.flight.name);
+        let mut evicted = Evicted::new();
+        if self.may_store() && !shard.is_pending(&self.flight.name) {
+            evicted = self.cache.store.insert(&self.key, Arc::clone(&entry));
+            // Of two that ran at once the one that began later has the newer value.
+            for other in shard.flights.iter_hash(self.flight.name.hash) {
+                let same = other.is_of(&self.flight.name)
+                    && other.value == self.flight.value
+                    && other.version == self.flight.version;
+                if same && other.number < self.flight.number {
+                    other.superseded.store(true, Relaxed);
+                }
+            }
+        } else {
+            self.refused();
+        }
+        shard.remove(&self.flight);
+        drop(shard);
+        drop(evicted);
+        self.publish(Outcome::Value(entry));
+    }
+
+    /// A result is not stored that should have been.
+    pub(crate) fn refused(&self) {
+        self.counters().refused.fetch_add(1, Relaxed);
+    }
+
+    /// Gives the followers what they get, and stores nothing.
+    pub(crate) fn land(mut self, outcome: Outcome) {
+        self.close();
+        self.publish(outcome);
+    }
+
+    fn publish(&mut self, outcome: Outcome) {
+        self.landed = true;
+        // Only a leader sets it, and there is one.
+        let _ = self.flight.outcome.set(outcome);
+        self.flight.changed.notify_waiters();
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.ran();
+        if self.landed {
+            if !self.filled {
+                remote::give_back(self);
+            }
+            return;
+        }
+        let flight = &self.flight;
+        let mut shard = self.cache.flights.shard(&flight.name);
+        if flight.followers.load(Relaxed) == 0 {
+            shard.remove(flight);
+            drop(shard);
+            remote::give_back(self);
+        } else {
+            flight.vacant.store(true, Relaxed);
+            flight.changed.notify_one();
+        }
+    }
+}
+
+/// A caller that waits for another's run.
+pub(crate) struct Follower {
+    cache: Cache,
+    flight: Arc<Flight>,
+    function: u32,
+    /// Left, or leads now.
+    left: bool,
+}
+
+/// What became of the wait.
+pub(crate) enum Followed {
+    Landed(Outcome),
+    Lead(Lead),
+    /// It waited long enough: whoever's wait has ended shares one new flight.
+    Overdue,
+}
+
+impl Follower {
+    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call) -> Self {
+        cache.functions.of(call.number).waiters.fetch_add(1, Relaxed);
+        Self { cache: cache.clone(), flight, function: call.number, left: false }
+    }
+
+    pub(crate) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// Becomes the leader of a flight that has lost its own; `None` where another did.
+    fn take_over(&mut self, call: &Call) -> Option<Followed> {
+        let Self { cache, flight, left, .. } = self;
+        let mut shard = cache.flights.shard(&flight.name);
+        if !flight.vacant.swap(false, Relaxed) {
+            return None;
+        }
+        *left = true;
+        flight.followers.fetch_sub(1, Relaxed);
+        let moved = cache.generations.at(flight.name.slot()) != flight.generation;
+        if moved || flight.superseded.load(Relaxed) {
+            // A run that begins now is newer than what outdated the flight.
+            shard.remove(flight);
+            drop(shard);
+            let _ = flight.outcome.set(Outcome::Again);
+            flight.changed.notify_waiters();
+            return Some(Followed::Landed(Outcome::Again));
+        }
+        drop(shard);
+        Some(Followed::Lead(Lead::new(cache, Arc::clone(flight), call)))
+    }
+
+    /// Nobody else joins a flight that somebody has waited for too long.
+    fn give_up(&self) {
+        let _shard = self.cache.flights.shard(&self.flight.name);
+        self.flight.joinable.store(false, Relaxed);
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let Self { cache, flight, function, left } = self;
+        cache.functions.of(*function).waiters.fetch_sub(1, Relaxed);
+        if *left {
+            return;
+        }
+        let mut shard = cache.flights.shard(&flight.name);
+        let remaining = flight.followers.fetch_sub(1, Relaxed) - 1;
+        if flight.vacant.load(Relaxed) {
+            // It may have been the one that was to take over.
+            if remaining == 0 {
+                shard.remove(flight);
+            } else {
+                flight.changed.notify_one();
+            }
+        }
+    }
+}
+
+/// Waits for the landing of a flight, for `lease` at most.
+pub(crate) async fn follow(mut follower: Follower, call: Call) -> Followed {
+    let flight = Arc::clone(&follower.flight);
+    // Without a runtime there are no timers, and the wait has no end but the landing.
+    let deadline = tokio::runtime::Handle::try_current()
+        .ok()
+        .map(|_| tokio::time::Instant::now() + follower.cache.settings.lease);
+    loop {
+        let mut changed = pin!(flight.changed.notified());
+        // From here on no notification is missed.
+        changed.as_mut().enable();
+        if let Some(outcome) = flight.outcome.get() {
+            return Followed::Landed(outcome.clone());
+        }
+        if flight.vacant.load(Relaxed)
+            && let Some(followed) = follower.take_over(&call)
+        {
+            return followed;
+        }
+        let Some(deadline) = deadline else {
+            changed.await;
+            continue;
+        };
+        if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            follower.give_up();
+            return Followed::Overdue;
+        }
+    }
+}

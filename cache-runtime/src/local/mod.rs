@@ -1,0 +1,12 @@
+//! The memory of the process: entries, the generations that say which of them are valid, and
+//! the flights of what is being loaded.
+
+mod flight;
+mod store;
+mod waits;
+
+pub(crate) use flight::{
+    Begun, Flight, Flights, Followed, Lead, Mode, Named, Outcome, SharedError, Stamp, follow,
+};
+pub(crate) use store::{Bound, Generations, Header, Kept, KeptAny, Negative, Store};
+pub(crate) use waits::WaitEdge;

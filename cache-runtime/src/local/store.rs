@@ -1,0 +1,208 @@
+use std::{
+    any::Any,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use foldhash::fast::RandomState;
+use quick_cache::{Equivalent, Lifecycle, Weighter, sync::Cache};
+use smallvec::SmallVec;
+
+use crate::{
+    key::{KeyBytes, StoredKey},
+    stats::Functions,
+};
+
+/// An entry in memory: a value, and what decides whether it may be served.
+///
+/// Written out by hand instead of `Box<dyn Any>` inside, so that an entry is one allocation and
+/// a hit follows one pointer.
+pub(crate) struct Kept<V: ?Sized> {
+    pub(crate) header: Header,
+    pub(crate) value: V,
+}
+
+/// An entry of any type.
+pub(crate) type KeptAny = Kept<dyn Any + Send + Sync>;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    /// When its life in memory ends, by the clock of the cache.
+    pub(crate) expires: u64,
+    /// When the run began that it comes from: what it knows is at least this old.
+    pub(crate) loaded: u64,
+    pub(crate) slot: u32,
+    /// The generation of the slot before the load.
+    pub(crate) generation: u32,
+    /// The number of the site that stored it.
+    pub(crate) function: u32,
+    /// In units of the store's bound.
+    pub(crate) weight: u32,
+}
+
+/// What is kept for a `None`.
+pub(crate) struct Negative;
+
+impl KeptAny {
+    pub(crate) fn is_negative(&self) -> bool {
+        self.value.is::<Negative>()
+    }
+}
+
+impl<V: ?Sized> fmt::Debug for Kept<V> {
+    // Never the value: it may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// Counters that say which entries are valid: an entry carries the number it found before its
+/// load, and is outdated once its slot has moved. An array, so that an invalidation by text
+/// finds the slot without knowing which entries there are.
+pub(crate) struct Generations(Box<[AtomicU32]>);
+
+/// Unrelated keys share a slot; with as many as these it costs one load in 65,536.
+const SLOTS: usize = 1 << 16;
+
+impl Generations {
+    pub(crate) fn new() -> Self {
+        Self((0..SLOTS).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    pub(crate) fn slot(hash: u64) -> u32 {
+        (hash >> 32) as u32 % SLOTS as u32
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, slot: u32) -> u32 {
+        // Acquire, as `bump` releases: who sees the bump sees what was done before it.
+        self.0[slot as usize].load(Ordering::Acquire)
+    }
+
+    /// Outdates every entry of the slot.
+    pub(crate) fn bump(&self, slot: u32) -> u32 {
+        self.0[slot as usize].fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+    }
+
+    pub(crate) fn bump_all(&self) {
+        for slot in &self.0 {
+            slot.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The entries, by the canonical bytes of their keys.
+///
+/// Everything that leaves the store is handed out, so that no value is dropped, and no code of a
+/// user runs, under one of its locks.
+pub(crate) struct Store {
+    entries: Cache<StoredKey, Arc<KeptAny>, Weigh, RandomState, Evictions>,
+    bound: Bound,
+}
+
+/// How large the store may grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) entries: usize,
+    pub(crate) bytes: Option<u64>,
+}
+
+/// What an insertion pushed out; to be dropped after the locks.
+pub(crate) type Evicted = SmallVec<[Arc<KeptAny>; 1]>;
+
+impl Store {
+    pub(crate) fn new(bound: Bound, functions: &Arc<Functions>) -> Self {
+        let entries = Cache::with(
+            bound.entries,
+            bound.bytes.unwrap_or(bound.entries as u64),
+            Weigh,
+            RandomState::default(),
+            Evictions(Arc::clone(functions)),
+        );
+        Self { entries, bound }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
+        self.entries.get(&Lookup(key.as_slice()))
+    }
+
+    /// As `get`, but does not count as a use of the entry.
+    pub(crate) fn peek(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
+        self.entries.peek(&Lookup(key.as_slice()))
+    }
+
+    #[must_use = "dropped after the locks"]
+    pub(crate) fn insert(&self, key: &KeyBytes, entry: Arc<KeptAny>) -> Evicted {
+        // What it replaces goes first, so that the store counts it as replaced, not evicted.
+        let mut evicted: Evicted = self.remove(key).into_iter().collect();
+        let key = StoredKey::from_slice(key.as_slice());
+        self.entries.insert_with_lifecycle(key, entry, &mut evicted);
+        evicted
+    }
+
+    #[must_use = "dropped after the locks"]
+    pub(crate) fn remove(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
+        self.entries.remove(&Lookup(key.as_slice())).map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn clear(&self) {
+        self.entries.drain().for_each(drop);
+    }
+
+    /// The weight of an entry, in units of the bound; `measure` says its bytes.
+    pub(crate) fn weigh(&self, key: &KeyBytes, measure: impl FnOnce() -> u64) -> u32 {
+        let Some(most) = self.bound.bytes else { return 1 };
+        let bytes = measure() + key.as_slice().len() as u64 + OVERHEAD;
+        // At least its share, so that there are never more entries than `capacity`, either.
+        let share = most.div_ceil(self.bound.entries as u64);
+        u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
+    }
+}
+
+/// What the store needs for an entry beside its key and value, as `scripts/bench memory` has it.
+const OVERHEAD: u64 = 128;
+
+/// A key as it is looked up, equal to a stored one of the same bytes.
+struct Lookup<'a>(&'a [u8]);
+
+impl Hash for Lookup<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As a `SmallVec` hashes, by its slice.
+        self.0.hash(state);
+    }
+}
+
+impl Equivalent<StoredKey> for Lookup<'_> {
+    #[inline]
+    fn equivalent(&self, key: &StoredKey) -> bool {
+        self.0 == key.as_slice()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Weigh;
+
+impl Weighter<StoredKey, Arc<KeptAny>> for Weigh {
+    fn weight(&self, _: &StoredKey, entry: &Arc<KeptAny>) -> u64 {
+        u64::from(entry.header.weight)
+    }
+}
+
+/// Counts what the store pushes out, for the function that had stored it.
+#[derive(Clone)]
+struct Evictions(Arc<Functions>);
+
+impl Lifecycle<StoredKey, Arc<KeptAny>> for Evictions {
+    type RequestState = Evicted;
+
+    fn on_evict(&self, evicted: &mut Evicted, _: StoredKey, entry: Arc<KeptAny>) {
+        self.0.of(entry.header.function).evictions.fetch_add(1, Ordering::Relaxed);
+        evicted.push(entry);
+    }
+}

@@ -1,0 +1,256 @@
+//! The seam to the tier that a fleet shares. No such tier is in this version: the trait is what
+//! a load asks of one, and tests put a scripted one behind it.
+//!
+//! A key in a remote tier is absent, leased to the one caller that runs the function, a value, or
+//! held by a writer that is in the middle of a change. A fill is stored only if its lease still
+//! stands, so that a run which began before an invalidation stores nothing.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    cache::Cache,
+    call::Call,
+    clock::nanos,
+    error::Error,
+    local::{Kept, KeptAny, Lead, Negative, Outcome, Stamp},
+};
+
+/// What a remote tier answers with.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A tier that several processes share. Keys come with the service: `shop:user:42`.
+pub trait Remote: Send + Sync + 'static {
+    /// The value that stands, if one does.
+    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Found>>;
+
+    /// Asks to be the one that runs the function.
+    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased>;
+
+    /// Stores a value if the token still stands, and says whether it did.
+    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Found) -> Reply<'a, bool>;
+
+    /// Gives a lease back without a value.
+    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, ()>;
+
+    /// Removes value and lease, for good by the time of the answer.
+    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()>;
+
+    /// Returns when the key may have changed: a message came, or it is time to look again.
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, ()>;
+
+    /// Removes everything of the service.
+    fn clear(&self) -> Reply<'_, ()>;
+}
+
+/// A value as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Empty for a `None`.
+    pub payload: Vec<u8>,
+    /// It stands for a `None`.
+    pub negative: bool,
+    /// Of the value's type and the function's version: others cannot read it.
+    pub fingerprint: u64,
+    /// Since the run began that it comes from.
+    pub age: Duration,
+    /// What is left of its life.
+    pub life: Duration,
+}
+
+/// Names one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub u128);
+
+/// What the asker of a lease has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing, or a lease.
+    Nothing,
+    /// A value that it cannot use: to be replaced by the lease.
+    Rejected,
+    /// It wants to run in any case: `refresh()`.
+    Refresh,
+}
+
+/// The answer to `lease`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leased {
+    /// Run the function, then fill or release.
+    Granted,
+    /// A value is there by now.
+    Found(Found),
+    /// Another caller runs the function.
+    Busy,
+    /// A writer is in the middle of a change: run the function and store nothing.
+    Held,
+}
+
+/// What the remote tier had for a load.
+pub(crate) enum Fetched {
+    /// A value; the flight has landed with it.
+    Value(Arc<KeptAny>),
+    Run(Lead),
+}
+
+/// Whether the remote tier is asked for this call at all.
+pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
+    cache.remote.as_ref().filter(|_| call.site.remote && call.codec.remote.is_some())
+}
+
+/// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
+pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
+    let Some(remote) = of(&call.cache, &call).map(Arc::clone) else {
+        return Fetched::Run(lead);
+    };
+    if lead.token().is_some() || call.cache.flights.is_pending(lead.name()) {
+        return Fetched::Run(lead);
+    }
+    let key = call.cache.remote_key(lead.name());
+    let token = Token(u128::from(call.cache.random()) << 64 | u128::from(call.cache.random()));
+    let deadline = tokio::time::Instant::now() + call.cache.settings.lease;
+    let mut seen = seen;
+    loop {
+        if seen == Seen::Nothing {
+            match remote.get(&key).await {
+                Ok(Some(found)) => match read(&call, &lead, &found) {
+                    Some(entry) => return landed(&call, lead, entry),
+                    None => seen = Seen::Rejected,
+                },
+                Ok(None) => {}
+                Err(_) => return Fetched::Run(lead),
+            }
+        }
+        match remote.lease(&key, token, seen).await {
+            Ok(Leased::Granted) => {
+                lead.granted(token);
+                return Fetched::Run(lead);
+            }
+            Ok(Leased::Found(found)) => match read(&call, &lead, &found) {
+                Some(entry) => return landed(&call, lead, entry),
+                None => return Fetched::Run(lead),
+            },
+            Ok(Leased::Busy) => {
+                seen = Seen::Nothing;
+                if tokio::time::timeout_at(deadline, remote.changed(&key)).await.is_err() {
+                    return Fetched::Run(lead);
+                }
+            }
+            Ok(Leased::Held) => {
+                lead.keep_nothing();
+                return Fetched::Run(lead);
+            }
+            Err(_) => return Fetched::Run(lead),
+        }
+    }
+}
+
+fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
+    if call.is_kept_here() {
+        lead.land_stored(Arc::clone(&entry));
+    } else {
+        lead.land(Outcome::Value(Arc::clone(&entry)));
+    }
+    Fetched::Value(entry)
+}
+
+/// The entry of a value that came from the remote tier, if this call can read it.
+fn read(call: &Call, lead: &Lead, found: &Found) -> Option<Arc<KeptAny>> {
+    if found.life.is_zero() || found.fingerprint != fingerprint(call) {
+        return None;
+    }
+    let codec = call.codec.remote.as_ref()?;
+    let stamp = lead.stamp();
+    let stamp = Stamp { loaded: stamp.loaded.saturating_sub(nanos(found.age)), ..stamp };
+    let header = call.header(stamp, nanos(found.life), || found.payload.len() as u64);
+    if !found.negative {
+        (codec.decode)(&found.payload, header)
+    } else if call.reads_none {
+        Some(Arc::new(Kept { header, value: Negative }))
+    } else {
+        None
+    }
+}
+
+/// The value of a run on its way: it lands in memory only if it landed in the remote tier.
+pub(crate) fn fill(
+    call: &Call,
+    mut lead: Lead,
+    token: Token,
+    life: u64,
+    entry: Arc<KeptAny>,
+) -> Pin<Box<dyn Future<Output = Arc<KeptAny>> + Send>> {
+    let call = call.clone();
+    Box::pin(async move {
+        let stored = store(&call, &lead, token, life, &entry).await;
+        if stored.is_ok() {
+            lead.filled();
+        }
+        if matches!(stored, Ok(true)) && call.is_kept_here() {
+            lead.land_stored(Arc::clone(&entry));
+        } else {
+            if !matches!(stored, Ok(true)) {
+                lead.refused();
+            }
+            lead.land(Outcome::Value(Arc::clone(&entry)));
+        }
+        entry
+    })
+}
+
+async fn store(
+    call: &Call,
+    lead: &Lead,
+    token: Token,
+    life: u64,
+    entry: &Arc<KeptAny>,
+) -> Result<bool, Error> {
+    let Some(remote) = of(&call.cache, call) else { return Ok(false) };
+    let key = call.cache.remote_key(lead.name());
+    if !lead.may_store() {
+        // An invalidation of this process came between; the lease is of no use to anybody.
+        return remote.release(&key, token).await.map(|()| false);
+    }
+    let negative = entry.is_negative();
+    let payload = match &call.codec.remote {
+        Some(codec) if !negative => (codec.encode)(&entry.value)
+            .map_err(|source| Error::Encode { function: call.site.function(), source: source.into() })?,
+        _ => Vec::new(),
+    };
+    let age = call.cache.time.now().saturating_sub(entry.header.loaded);
+    let found = Found {
+        payload,
+        negative,
+        fingerprint: fingerprint(call),
+        age: Duration::from_nanos(age),
+        life: Duration::from_nanos(life),
+    };
+    remote.fill(&key, token, found).await
+}
+
+/// Releases the lease of a load that ended without a value, in the background.
+pub(crate) fn give_back(lead: &Lead) {
+    let (Some(token), Some(remote)) = (lead.token(), lead.cache.remote.clone()) else { return };
+    let key = lead.cache.remote_key(lead.name());
+    lead.cache.background.spawn(async move {
+        // A lease that is not released expires.
+        let _ = remote.release(&key, token).await;
+    });
+}
+
+/// Of the value's type and the function's version: what a reader compares before it decodes.
+fn fingerprint(call: &Call) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(call.entity.version.to_le_bytes());
+    hash.update(call.codec.type_name());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_le_bytes(first)
+}
+
+impl fmt::Debug for dyn Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remote")
+    }
+}

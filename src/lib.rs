@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+extern crate self as larder;
+
+pub use cache_macros::{KeyPart, cached};
+#[doc(hidden)]
+pub use cache_runtime::__private;
+pub use cache_runtime::*;
