@@ -120,7 +120,9 @@ mod kernel {
     fn read(clock: ClockId) -> u64 {
         let time = clock_gettime(clock);
         // The monotonic clock counts up from the start of the machine.
-        time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+        #[expect(clippy::cast_sign_loss, reason = "neither is ever below zero")]
+        let (seconds, nanos) = (time.tv_sec as u64, time.tv_nsec as u64);
+        seconds * 1_000_000_000 + nanos
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use crate::key::function;
+
 /// What a cache has counted, a row per function. `Display` prints a table.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -81,40 +83,39 @@ impl fmt::Display for Stats {
 }
 
 /// The counters of all functions of one cache, by the number of the site. Grows without moving,
-/// so that a hit finds its counter with two loads and no lock.
+/// so that a hit finds its counter with a load and no lock.
 pub(crate) struct Functions {
-    /// Chunk `n` holds `FIRST << n` functions.
-    chunks: [OnceLock<Box<[Counters]>>; CHUNKS],
-    stripes: usize,
+    chunks: Box<[OnceLock<Box<[Counters; CHUNK]>>; CHUNKS]>,
 }
 
-const FIRST: u32 = 32;
-/// Enough for every number there is.
-const CHUNKS: usize = (u32::BITS - FIRST.ilog2()) as usize;
+const CHUNK: usize = 32;
+/// For 16,384 functions; what is above that shares the last counters.
+const CHUNKS: usize = 512;
 
 impl Functions {
     pub(crate) fn new() -> Self {
-        let threads = std::thread::available_parallelism().map_or(8, usize::from);
-        Self { chunks: [const { OnceLock::new() }; CHUNKS], stripes: threads.next_power_of_two().min(64) }
+        Self { chunks: Box::new([const { OnceLock::new() }; CHUNKS]) }
     }
 
     #[inline]
     pub(crate) fn of(&self, number: u32) -> &Counters {
-        let position = u64::from(number) + u64::from(FIRST);
-        let chunk = (position.ilog2() - FIRST.ilog2()) as usize;
-        let length = u64::from(FIRST) << chunk;
-        let counters = self.chunks[chunk].get_or_init(|| self.chunk(length));
-        &counters[(position - length) as usize]
+        let number = (number as usize).min(CHUNK * CHUNKS - 1);
+        let chunk = &self.chunks[number / CHUNK];
+        &chunk.get().unwrap_or_else(|| Self::fill(chunk))[number % CHUNK]
     }
 
     #[cold]
-    fn chunk(&self, length: u64) -> Box<[Counters]> {
-        (0..length).map(|_| Counters::new(self.stripes)).collect()
+    fn fill(chunk: &OnceLock<Box<[Counters; CHUNK]>>) -> &Box<[Counters; CHUNK]> {
+        chunk.get_or_init(|| Box::new(std::array::from_fn(|_| Counters::default())))
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let counters = self.chunks.iter().filter_map(OnceLock::get).flatten();
-        let mut functions: Vec<_> = counters.filter_map(Counters::read).collect();
+        let mut functions: Vec<_> = (0..)
+            .zip(&*self.chunks)
+            .filter_map(|(at, chunk)| Some((at * CHUNK as u32, chunk.get()?)))
+            .flat_map(|(first, chunk)| (first..).zip(&**chunk))
+            .filter_map(|(number, counters)| counters.read(number))
+            .collect();
         functions.sort_by_key(|row| row.function);
         Stats { functions }
     }
@@ -128,11 +129,9 @@ impl fmt::Debug for Functions {
 
 /// The counters of one function. Hits are striped: one shared counter costs a hit on two threads
 /// more than the look-up does.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
-    function: OnceLock<&'static str>,
-    hits: OnceLock<Box<[Stripe]>>,
-    stripes: usize,
+    hits: [Stripe; STRIPES],
     pub(crate) misses: AtomicU64,
     pub(crate) runs: AtomicU64,
     pub(crate) evictions: AtomicU64,
@@ -143,55 +142,31 @@ pub(crate) struct Counters {
     pub(crate) run_nanos: AtomicU64,
 }
 
-/// Two lines: processors fetch them in pairs.
+/// A power of two.
+const STRIPES: usize = 16;
+
+/// A line of its own.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Stripe(AtomicU64);
 
 impl Counters {
-    fn new(stripes: usize) -> Self {
-        Self {
-            function: OnceLock::new(),
-            hits: OnceLock::new(),
-            stripes,
-            misses: AtomicU64::new(0),
-            runs: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
-            inflight: AtomicU64::new(0),
-            waiters: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            run_nanos: AtomicU64::new(0),
-        }
-    }
-
     #[inline]
-    pub(crate) fn hit(&self, function: &'static str) {
-        let stripes = self.hits.get_or_init(|| self.first_hit(function));
-        // The length is a power of two.
-        let stripe = stripe() & (stripes.len() - 1);
-        stripes[stripe].0.fetch_add(1, Relaxed);
-    }
-
-    #[cold]
-    fn first_hit(&self, function: &'static str) -> Box<[Stripe]> {
-        self.function.get_or_init(|| function);
-        (0..self.stripes).map(|_| Stripe::default()).collect()
-    }
-
-    pub(crate) fn miss(&self, function: &'static str) {
-        self.function.get_or_init(|| function);
-        self.misses.fetch_add(1, Relaxed);
+    pub(crate) fn hit(&self) {
+        self.hits[stripe() % STRIPES].0.fetch_add(1, Relaxed);
     }
 
     /// `None` for a function that was never called in this cache.
-    fn read(&self) -> Option<FunctionStats> {
+    fn read(&self, number: u32) -> Option<FunctionStats> {
+        let cache_hits_memory = self.hits.iter().map(|stripe| stripe.0.load(Relaxed)).sum();
+        let cache_misses = self.misses.load(Relaxed);
+        if cache_hits_memory + cache_misses == 0 {
+            return None;
+        }
         Some(FunctionStats {
-            function: self.function.get()?,
-            cache_hits_memory: self.hits.get().map_or(0, |stripes| {
-                stripes.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
-            }),
-            cache_misses: self.misses.load(Relaxed),
+            function: function(number),
+            cache_hits_memory,
+            cache_misses,
             runs: self.runs.load(Relaxed),
             evictions: self.evictions.load(Relaxed),
             inflight_requests: self.inflight.load(Relaxed),

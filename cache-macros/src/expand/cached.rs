@@ -92,6 +92,7 @@ fn emit(
     quote_spanned!(Span::mixed_site()=>
         #(#attrs)*
         #[allow(refining_impl_trait, clippy::manual_async_fn)]
+        #[inline]
         #vis #sig {
             let __call = #call;
             #value

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Handle, Inner, background::Background};
+use super::{Cache, Inner, background::Background};
 use crate::{
     clock::{Clock, Time, nanos},
     error::ConfigError,
@@ -137,7 +137,7 @@ impl CacheBuilder {
         }
         let functions = Arc::new(Functions::new());
         let bound = Bound { entries: self.capacity, bytes: self.max_bytes };
-        Ok(Cache(Handle::Counted(Arc::new(Inner {
+        let inner = Inner {
             service: self.service.into(),
             enabled: AtomicBool::new(self.enabled),
             settings: Settings {
@@ -152,7 +152,8 @@ impl CacheBuilder {
             functions,
             background: Background::default(),
             remote: self.remote,
-        }))))
+        };
+        Ok(Cache { inner: Some(Arc::new(inner)) })
     }
 
     /// What `variable` says, as [`Cache::from_env`] has it.

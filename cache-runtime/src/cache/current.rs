@@ -8,16 +8,18 @@ use std::{
     },
 };
 
-use super::{Cache, Handle};
+use super::{Cache, Inner};
 use crate::{call::Call, error::InstallError, local::Flight};
 
-static INSTALLED: OnceLock<Cache> = OnceLock::new();
+static INSTALLED: OnceLock<Arc<Inner>> = OnceLock::new();
 
 /// Whether the installed one is the default, made because a call came first.
 static IS_DEFAULT: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn install(cache: Cache) -> Result<(), InstallError> {
-    INSTALLED.set(cache).map_err(|_| {
+    // `None` is the installed one itself.
+    let inner = cache.inner.ok_or(InstallError::AlreadyInstalled)?;
+    INSTALLED.set(inner).map_err(|_| {
         if IS_DEFAULT.load(Relaxed) {
             InstallError::AlreadyUsed
         } else {
@@ -26,11 +28,42 @@ pub(super) fn install(cache: Cache) -> Result<(), InstallError> {
     })
 }
 
-fn installed() -> &'static Cache {
-    INSTALLED.get_or_init(|| {
+#[inline]
+pub(super) fn installed() -> &'static Inner {
+    match INSTALLED.get() {
+        Some(inner) => inner,
+        None => default(),
+    }
+}
+
+#[cold]
+fn default() -> &'static Inner {
+    let inner = INSTALLED.get_or_init(|| {
         IS_DEFAULT.store(true, Relaxed);
-        Cache::memory()
-    })
+        Cache::memory().inner.unwrap_or_else(|| unreachable!())
+    });
+    inner
+}
+
+/// Whether there ever was a scope. A service has none, and then a call need not look for one.
+static SCOPED: AtomicBool = AtomicBool::new(false);
+
+/// That of the scope, else the installed one.
+#[inline]
+pub(crate) fn current() -> Cache {
+    if SCOPED.load(Relaxed)
+        && let Some(cache) = scoped()
+    {
+        return cache;
+    }
+    // Chosen now, and not when the call is awaited.
+    installed();
+    Cache { inner: None }
+}
+
+#[cold]
+fn scoped() -> Option<Cache> {
+    CONTEXT.try_with(|context| context.scope.clone()).ok().flatten()
 }
 
 tokio::task_local! {
@@ -45,19 +78,10 @@ pub(crate) struct InScope {
     run: Option<Arc<Flight>>,
 }
 
-/// Where a call got its cache, to tell the run which scope it is in.
-#[derive(Clone, Debug)]
-pub(crate) enum Scope {
-    /// In no scope.
-    None,
-    /// The cache of the call is that of the scope.
-    This,
-    /// `cache = …` in the scope of another.
-    Other(Cache),
-}
-
 impl InScope {
     pub(super) fn of_scope(cache: &Cache) -> Self {
+        // A task sees what it has set itself; so does one that it hands a call to.
+        SCOPED.store(true, Relaxed);
         Self { scope: Some(cache.clone()), run: Self::current_run() }
     }
 
@@ -65,9 +89,9 @@ impl InScope {
     /// flight is part of the one around it.
     pub(crate) fn of_run(call: &Call, flight: Option<&Arc<Flight>>) -> Self {
         let scope = match &call.scope {
-            Scope::None => None,
-            Scope::This => Some(call.cache.clone()),
-            Scope::Other(cache) => Some(cache.clone()),
+            Some(other) => Some((**other).clone()),
+            None if call.given => None,
+            None => call.cache.is_of_scope().then(|| call.cache.clone()),
         };
         Self { scope, run: flight.cloned().or_else(Self::current_run) }
     }
@@ -87,14 +111,8 @@ impl InScope {
 }
 
 impl Cache {
-    #[inline]
-    pub(crate) fn current_with_scope() -> (Self, Scope) {
-        if let Ok(Some(cache)) = CONTEXT.try_with(|context| context.scope.clone()) {
-            return (cache, Scope::This);
-        }
-        match &installed().0 {
-            Handle::Counted(inner) => (Self(Handle::Installed(inner)), Scope::None),
-            Handle::Installed(inner) => (Self(Handle::Installed(inner)), Scope::None),
-        }
+    /// Of a cache that is current: whether a scope made it so.
+    pub(crate) fn is_of_scope(&self) -> bool {
+        self.inner.is_some()
     }
 }

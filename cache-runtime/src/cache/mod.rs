@@ -17,7 +17,7 @@ use std::{
 
 pub use builder::CacheBuilder;
 pub(crate) use builder::Settings;
-pub(crate) use current::{InScope, Scope};
+pub(crate) use current::InScope;
 pub use options::Options;
 
 use crate::{
@@ -45,14 +45,10 @@ use background::Background;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Cache(Handle);
-
-#[derive(Clone)]
-enum Handle {
-    /// The installed one. Not counted: a count that every call of every thread changes would
-    /// cost more than the rest of a hit.
-    Installed(&'static Inner),
-    Counted(Arc<Inner>),
+pub struct Cache {
+    /// `None` for the installed one, which is not counted: a count that every call of every
+    /// thread changes would cost more than the rest of a hit.
+    inner: Option<Arc<Inner>>,
 }
 
 #[doc(hidden)]
@@ -104,9 +100,10 @@ impl Cache {
     }
 
     /// The cache of the task's scope, else the installed one, else one in memory that is made now.
+    #[inline]
     #[must_use]
     pub fn current() -> Self {
-        Self::current_with_scope().0
+        current::current()
     }
 
     /// Makes this the cache of all calls outside of a [`scope`](Self::scope), once and for good.
@@ -221,9 +218,9 @@ impl Inner {
 
     /// Whether memory may serve the entry.
     #[inline]
-    pub(crate) fn is_valid(&self, entry: &KeptAny) -> bool {
+    pub(crate) fn is_valid(&self, entry: &KeptAny, now: u64) -> bool {
         let header = &entry.header;
-        self.generations.at(header.slot) == header.generation && self.time.now() < header.expires
+        self.generations.at(header.slot) == header.generation && now < header.expires
     }
 
     pub(crate) fn random(&self) -> u64 {
@@ -240,9 +237,9 @@ impl Deref for Cache {
 
     #[inline]
     fn deref(&self) -> &Inner {
-        match &self.0 {
-            Handle::Installed(inner) => inner,
-            Handle::Counted(inner) => inner,
+        match &self.inner {
+            Some(inner) => inner,
+            None => current::installed(),
         }
     }
 }

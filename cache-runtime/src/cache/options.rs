@@ -2,11 +2,11 @@
 
 use std::{any::TypeId, future::Future, time::Duration};
 
-use super::{Cache, Scope};
+use super::Cache;
 use crate::{
     call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
     clock::nanos,
-    key::{Jitter, KeyBytes, LOADS, Lifetimes, load_entity},
+    key::{Jitter, KeyBytes, Lifetimes, Site, load_instance},
 };
 
 /// How long [`Cache::get_or_load`] keeps what it loads.
@@ -89,23 +89,18 @@ impl Cache {
         load: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let shape = Fallible::<T, E>::of_loader();
-        let (entity, number) = load_entity(TypeId::of::<T>(), options.version);
-        let scope = match Self::current_with_scope() {
-            (_, Scope::None) => Scope::None,
-            (cache, _) => Scope::Other(cache),
-        };
+        let instance = load_instance(TypeId::of::<T>(), options.version, shape.codec());
+        let current = Self::current();
         let call = Call {
             cache: self.clone(),
-            site: &LOADS,
-            entity,
-            number,
-            reads_none: false,
-            codec: shape.codec(),
-            scope,
-            lifetimes: options.lifetimes,
-            key: KeyBytes::of_text(entity.number, key),
+            instance,
+            given: true,
+            scope: current.is_of_scope().then(|| Box::new(current)),
+            ttl: options.lifetimes.ttl,
+            local: options.lifetimes.local,
+            key: KeyBytes::of_text(instance.entity.number, key),
         };
-        let life = LoadLife { none_ttl: options.lifetimes.none_ttl, codec: shape.codec() };
+        let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
         CallBuilder::of_load(call, life, shape).or_else(load).await
     }
 }
@@ -113,12 +108,16 @@ impl Cache {
 /// What a loader returns has one shape, so a `None` in it shows only in its stored form.
 #[derive(Debug, Clone, Copy)]
 struct LoadLife {
-    none_ttl: u64,
+    lifetimes: Lifetimes,
     codec: &'static Codec,
 }
 
 impl<T: Cacheable> Life<T> for LoadLife {
     fn life(&self, fixed: u64, value: &T) -> u64 {
-        if self.codec.is_none(value) { self.none_ttl } else { fixed }
+        if self.codec.is_none(value) { self.lifetimes.none_ttl } else { fixed }
+    }
+
+    fn lifetimes<'a>(&'a self, _: &'a Site) -> &'a Lifetimes {
+        &self.lifetimes
     }
 }

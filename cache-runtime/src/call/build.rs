@@ -10,17 +10,17 @@ use super::{
     share::{ByClosure, ShareError, Unshared},
 };
 use crate::{
-    cache::{AsCache, Cache, Scope},
+    cache::{AsCache, Cache},
     clock::nanos,
     key::{KeyBytes, KeyPart, KeyWriter, Site},
 };
 
-/// The path of the function whose body `_closure` stands in: `app::Repo<u8>::list`. It tells
-/// two types of one module and two instances of a generic function apart, where
-/// `module_path!` and the function's name do not.
+/// The path of a closure: `app::Repo<u8>::list::{{closure}}`. It tells two types of one module
+/// and two instances of a generic function apart, where `module_path!` and the function's name
+/// do not.
+#[inline]
 pub fn path_of<F>(_closure: F) -> &'static str {
-    let path = std::any::type_name::<F>();
-    path.rsplit_once("::").map_or(path, |(path, _)| path)
+    std::any::type_name::<F>()
 }
 
 /// The name of an argument's type.
@@ -29,24 +29,23 @@ pub fn type_name_of<T: ?Sized>(_: &T) -> &'static str {
 }
 
 /// Starts a call in the cache that is current.
+#[inline]
 pub fn call<S: Shape, H>(
     site: &'static Site,
     path: &'static str,
     shape: S,
     share: H,
 ) -> CallBuilder<S, FixedLife, AdmitAll, H> {
-    let (entity, number) = site.entity(path, TypeId::of::<S::Value>());
-    let (cache, scope) = Cache::current_with_scope();
+    let value = TypeId::of::<S::Value>();
+    let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
     let call = Call {
-        cache,
-        site,
-        entity,
-        number,
-        reads_none: S::READS_NONE,
-        codec: shape.codec(),
-        scope,
-        lifetimes: site.lifetimes,
-        key: KeyBytes::new(entity.number),
+        cache: Cache::current(),
+        instance,
+        given: false,
+        scope: None,
+        ttl: site.lifetimes.ttl,
+        local: site.lifetimes.local,
+        key: KeyBytes::new(instance.entity.number),
     };
     CallBuilder { call, knobs: Knobs { life: FixedLife, admit: AdmitAll, share }, shape: PhantomData }
 }
@@ -66,17 +65,16 @@ impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
     /// `cache = expr`
     #[must_use]
     pub fn on(mut self, cache: &impl AsCache) -> Self {
-        let before = std::mem::replace(&mut self.call.cache, cache.as_cache().clone());
-        if let Scope::This = self.call.scope {
-            self.call.scope = Scope::Other(before);
-        }
+        let current = std::mem::replace(&mut self.call.cache, cache.as_cache().clone());
+        self.call.given = true;
+        self.call.scope = current.is_of_scope().then(|| Box::new(current));
         self
     }
 
     /// `ttl = expr`
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.call.lifetimes.ttl = nanos(ttl);
+        self.call.ttl = nanos(ttl);
         self
     }
 

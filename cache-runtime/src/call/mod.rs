@@ -12,7 +12,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -30,9 +30,9 @@ pub use shape::{
 pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{
-    cache::{Cache, InScope, Scope},
+    cache::{Cache, InScope, Inner},
     error::Error,
-    key::{Entity, KeyBytes, KeyText, Lifetimes, Site},
+    key::{Instance, KeyBytes, KeyText},
     local::{
         Begun, Flights, Followed, Header, KeptAny, Lead, Mode, Outcome, SharedError, Stamp,
         WaitEdge, follow,
@@ -60,7 +60,6 @@ pin_project! {
         // Apart from the rest, for a hit needs no more.
         join: fn(&KeptAny) -> Option<F::Output>,
         ops: fn() -> Ops<F>,
-        mode: Mode,
         state: State,
         #[pin]
         body: F,
@@ -82,28 +81,45 @@ pub(crate) struct Ops<F: Future> {
 #[doc(hidden)]
 pub struct Call {
     pub(crate) cache: Cache,
-    pub(crate) site: &'static Site,
-    pub(crate) entity: &'static Entity,
-    /// The place of the site's counters.
-    pub(crate) number: u32,
-    /// Whether the output has a `None`.
-    pub(crate) reads_none: bool,
-    pub(crate) codec: &'static Codec,
-    pub(crate) scope: Scope,
-    pub(crate) lifetimes: Lifetimes,
+    pub(crate) instance: &'static Instance,
+    /// Whether `cache` was given, so that it says nothing about the scope.
+    pub(crate) given: bool,
+    /// The scope, if that is of another cache.
+    pub(crate) scope: Option<Box<Cache>>,
+    /// In nanoseconds.
+    pub(crate) ttl: u64,
+    /// The longest life in the memory of the process; 0 for none.
+    pub(crate) local: u64,
     pub(crate) key: KeyBytes,
 }
 
-/// Where a call is.
+/// Where a call is. Small, and in a box what is not: a call is moved a few times before it is
+/// polled, and most end as hits.
 enum State {
-    Made,
-    Following { wait: Boxed<Followed>, edge: Option<WaitEdge> },
-    Fetching { fetch: Boxed<Fetched>, edge: Option<WaitEdge> },
-    Leading { lead: Lead, scope: InScope, edge: Option<WaitEdge> },
-    /// Without a flight, or the lead is with the task that runs.
-    Alone { scope: InScope, source: Source, _edge: Option<WaitEdge> },
-    Filling { filling: Boxed<Arc<KeptAny>> },
+    Made(Mode),
+    Following(Boxed<(Followed, Option<WaitEdge>)>),
+    Fetching(Boxed<(Fetched, Option<WaitEdge>)>),
+    Leading(Box<Leading>),
+    /// The run, and with it the lead, is on a task of its own.
+    Away(#[expect(dead_code, reason = "held as long as the call waits")] Option<WaitEdge>),
+    /// Without a flight.
+    Alone(Reason),
+    Filling(Boxed<Arc<KeptAny>>),
     Done,
+}
+
+struct Leading {
+    lead: Lead,
+    /// The run that this call is made in waits for it.
+    edge: Option<WaitEdge>,
+}
+
+/// Why a call runs without a flight.
+#[derive(Clone, Copy)]
+enum Reason {
+    Disabled,
+    /// `uncached()`, or to wait for another's run would be to wait for itself.
+    Unstored,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -125,9 +141,35 @@ pub enum Source {
     Disabled,
 }
 
+/// A source whose age is a duration only if somebody asks: to divide is a tenth of a hit.
+#[derive(Clone, Copy)]
+enum From {
+    Memory { nanos: u64 },
+    Shared,
+    Function,
+    Disabled,
+}
+
+impl From {
+    #[inline]
+    fn memory(entry: &KeptAny, now: u64) -> Self {
+        Self::Memory { nanos: now.saturating_sub(entry.header.loaded) }
+    }
+
+    fn source(self) -> Source {
+        match self {
+            Self::Memory { nanos } => Source::Memory { age: Duration::from_nanos(nanos) },
+            Self::Shared => Source::Shared,
+            Self::Function => Source::Function,
+            Self::Disabled => Source::Disabled,
+        }
+    }
+}
+
 /// What a step of the engine comes to, before the function's types come in.
 enum Step {
-    Hit(Arc<KeptAny>),
+    /// At that moment.
+    Hit(Arc<KeptAny>, u64),
     Go(State),
 }
 
@@ -138,7 +180,7 @@ impl<F: Future> Cached<F> {
         ops: fn() -> Ops<F>,
         body: F,
     ) -> Self {
-        Self { call, join, ops, mode: Mode::Load, state: State::Made, body }
+        Self { call, join, ops, state: State::Made(Mode::Load), body }
     }
 
     /// The key, without the service: `user:42`. What [`Cache::invalidate`] takes.
@@ -162,7 +204,7 @@ impl<F: Future> Cached<F> {
     /// # }).await }
     /// ```
     pub async fn peek(self) -> Option<F::Output> {
-        let entry = self.call.found()?;
+        let (entry, _) = self.call.look(&self.call.cache)?;
         (self.join)(&entry)
     }
 
@@ -171,14 +213,13 @@ impl<F: Future> Cached<F> {
     ///
     /// An `Err` leaves the old value in place.
     pub fn refresh(mut self) -> impl Future<Output = F::Output> {
-        self.mode = Mode::Refresh;
+        self.state = State::Made(Mode::Refresh);
         self
     }
 
     /// Runs the function; neither reads nor stores.
     pub fn uncached(mut self) -> impl Future<Output = F::Output> {
-        let scope = InScope::of_run(&self.call, None);
-        self.state = State::Alone { scope, source: Source::Function, _edge: None };
+        self.state = State::Alone(Reason::Unstored);
         self
     }
 
@@ -225,8 +266,7 @@ impl<F: Future> Cached<F> {
 
     /// How long the stored value will be served; `None` if there is none.
     pub async fn expires_in(self) -> Option<Duration> {
-        let entry = self.call.found()?;
-        let now = self.call.cache.time.now();
+        let (entry, now) = self.call.look(&self.call.cache).filter(|(entry, _)| self.call.reads(entry))?;
         Some(Duration::from_nanos(entry.header.expires.saturating_sub(now)))
     }
 
@@ -245,7 +285,8 @@ impl<F: Future> Cached<F> {
     /// ```
     pub async fn with_source(self) -> (F::Output, Source) {
         let mut call = pin!(self);
-        std::future::poll_fn(|cx| call.as_mut().poll_with_source(cx)).await
+        let (output, from) = std::future::poll_fn(|cx| call.as_mut().poll_with_source(cx)).await;
+        (output, from.source())
     }
 
     /// The entry alone: it owns its key, so the arguments of the call are free again.
@@ -254,78 +295,107 @@ impl<F: Future> Cached<F> {
         Entry::new(self.call, put)
     }
 
-    fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
+    #[inline]
+    fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
+        let this = self.as_ref();
+        let cache: &Inner = &this.call.cache;
+        if let State::Made(Mode::Load) = this.state
+            && let Some((entry, now)) = this.call.look(cache)
+            && let Some(output) = (this.join)(&entry)
+        {
+            cache.functions.of(this.call.instance.number).hit();
+            // Without a drop of what it replaces: there is nothing in it.
+            std::mem::forget(std::mem::replace(self.project().state, State::Done));
+            return Poll::Ready((output, From::memory(&entry, now)));
+        }
+        self.poll_miss(cx)
+    }
+
+    #[cold]
+    fn poll_miss(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
         let mut this = self.project();
         loop {
             // An output, or nothing that this call can use.
             let (output, source) = match this.state {
-                State::Made => match this.call.start(*this.mode) {
-                    Step::Hit(entry) => ((this.join)(&entry), this.call.hit(&entry)),
+                State::Made(mode) => match this.call.begin(*mode) {
+                    Step::Hit(entry, now) => {
+                        this.call.cache.functions.of(this.call.instance.number).hit();
+                        ((this.join)(&entry), From::memory(&entry, now))
+                    }
                     Step::Go(state) => {
                         *this.state = state;
                         continue;
                     }
                 },
-                State::Following { wait, edge } => match ready!(wait.as_mut().poll(cx)) {
-                    Followed::Lead(lead) => {
-                        *this.state = this.call.lead(lead, Seen::Nothing, edge.take());
+                State::Following(wait) => match ready!(wait.as_mut().poll(cx)) {
+                    (Followed::Lead(lead), edge) => {
+                        *this.state = this.call.lead(lead, Seen::Nothing, edge);
                         continue;
                     }
-                    Followed::Overdue | Followed::Landed(Outcome::Again) => {
-                        *this.state = State::Made;
+                    (Followed::Overdue | Followed::Landed(Outcome::Again), _) => {
+                        *this.state = State::Made(Mode::Load);
                         continue;
                     }
-                    Followed::Landed(outcome) => {
+                    (Followed::Landed(outcome), _) => {
                         let output = match outcome {
                             Outcome::Value(entry) => (this.join)(&entry),
                             Outcome::Error(shared) => ((this.ops)().fail)(&shared),
                             Outcome::Unshared | Outcome::Again => None,
                         };
-                        (output, Source::Shared)
+                        (output, From::Shared)
                     }
                 },
-                State::Fetching { fetch, edge } => match ready!(fetch.as_mut().poll(cx)) {
-                    Fetched::Value(entry) => ((this.join)(&entry), this.call.age(&entry)),
-                    Fetched::Run(lead) => {
-                        *this.state = this.call.run(lead, edge.take());
+                State::Fetching(fetch) => match ready!(fetch.as_mut().poll(cx)) {
+                    (Fetched::Value(entry), _) => {
+                        let now = this.call.cache.time.now();
+                        ((this.join)(&entry), From::memory(&entry, now))
+                    }
+                    (Fetched::Run(lead), edge) => {
+                        *this.state = State::Leading(Box::new(Leading { lead, edge }));
                         continue;
                     }
                 },
-                State::Leading { .. } => {
-                    let State::Leading { lead, scope, edge } = std::mem::take(this.state) else {
-                        continue;
-                    };
-                    let lead = match (this.ops)().detach {
-                        Some(detach) => detach(this.body.as_mut(), this.call, lead),
-                        None => Some(lead),
-                    };
-                    let Some(mut lead) = lead else {
-                        *this.state = State::Alone { scope, source: Source::Function, _edge: edge };
-                        continue;
-                    };
-                    lead.run();
+                State::Leading(_) => {
+                    let State::Leading(mut leading) = std::mem::take(this.state) else { continue };
+                    if let Some(detach) = (this.ops)().detach {
+                        let Leading { lead, edge } = *leading;
+                        match detach(this.body.as_mut(), this.call, lead) {
+                            Some(lead) => *leading = Leading { lead, edge },
+                            None => {
+                                *this.state = State::Away(edge);
+                                continue;
+                            }
+                        }
+                    }
+                    leading.lead.run();
+                    let scope = InScope::of_run(this.call, Some(leading.lead.flight()));
                     let polled = scope.enter(|| this.body.as_mut().poll(cx));
                     let Poll::Ready(output) = polled else {
-                        *this.state = State::Leading { lead, scope, edge };
+                        *this.state = State::Leading(leading);
                         return Poll::Pending;
                     };
-                    lead.ran();
+                    leading.lead.ran();
                     let body = this.body.as_ref().get_ref();
-                    match ((this.ops)().settle)(body, this.call, lead, output) {
-                        Settled::Done(output) => (Some(output), Source::Function),
+                    match ((this.ops)().settle)(body, this.call, leading.lead, output) {
+                        Settled::Done(output) => (Some(output), From::Function),
                         Settled::Filling(filling) => {
-                            *this.state = State::Filling { filling };
+                            *this.state = State::Filling(filling);
                             continue;
                         }
                     }
                 }
-                State::Filling { filling } => {
+                State::Filling(filling) => {
                     let entry = ready!(filling.as_mut().poll(cx));
-                    ((this.join)(&entry), Source::Function)
+                    ((this.join)(&entry), From::Function)
                 }
-                State::Alone { scope, source, .. } => {
-                    let output = ready!(scope.enter(|| this.body.as_mut().poll(cx)));
-                    (Some(output), *source)
+                State::Away(_) => (Some(ready!(this.body.as_mut().poll(cx))), From::Function),
+                State::Alone(reason) => {
+                    let source = match reason {
+                        Reason::Disabled => From::Disabled,
+                        Reason::Unstored => From::Function,
+                    };
+                    let scope = InScope::of_run(this.call, None);
+                    (Some(ready!(scope.enter(|| this.body.as_mut().poll(cx)))), source)
                 }
                 // As any future of a function: polled again after it was ready.
                 State::Done => panic!("a cached call was polled after completion"),
@@ -336,8 +406,7 @@ impl<F: Future> Cached<F> {
             }
             // It runs for itself: an entry of another type stands there, or an error that cannot
             // be shared.
-            *this.mode = Mode::Alone;
-            *this.state = State::Made;
+            *this.state = State::Made(Mode::Alone);
         }
     }
 }
@@ -364,52 +433,37 @@ impl Default for State {
 
 impl Call {
     pub(crate) fn text(&self) -> KeyText {
-        KeyText::render(self.entity, self.key.parts())
+        KeyText::render(self.instance.entity, self.key.parts())
     }
 
     /// Whether this call can make an output of the entry.
     pub(crate) fn reads(&self, entry: &KeptAny) -> bool {
-        self.reads_none || !entry.is_negative()
+        self.instance.reads_none || !entry.is_negative()
     }
 
     /// Whether values are kept in the memory of the process at all.
     pub(crate) fn is_kept_here(&self) -> bool {
-        self.lifetimes.local > 0
+        self.local > 0
     }
 
-    /// What memory has, if it may be served.
+    /// What memory has, if it may be served, and the time.
     #[inline]
-    fn found(&self) -> Option<Arc<KeptAny>> {
-        let entry = self.cache.store.get(&self.key)?;
-        (self.cache.is_valid(&entry) && self.reads(&entry)).then_some(entry)
+    fn look(&self, cache: &Inner) -> Option<(Arc<KeptAny>, u64)> {
+        if !cache.is_enabled() {
+            return None;
+        }
+        let entry = cache.store.get(&self.key)?;
+        let now = cache.time.now();
+        if cache.is_valid(&entry, now) { Some((entry, now)) } else { None }
     }
 
-    fn hit(&self, entry: &KeptAny) -> Source {
-        self.cache.functions.of(self.number).hit(self.site.function());
-        self.age(entry)
-    }
-
-    fn age(&self, entry: &KeptAny) -> Source {
-        let age = self.cache.time.now().saturating_sub(entry.header.loaded);
-        Source::Memory { age: Duration::from_nanos(age) }
-    }
-
-    #[inline]
-    fn start(&self, mode: Mode) -> Step {
+    fn begin(&self, mode: Mode) -> Step {
         if !self.cache.is_enabled() {
-            let scope = InScope::of_run(self, None);
-            return Step::Go(State::Alone { scope, source: Source::Disabled, _edge: None });
+            return Step::Go(State::Alone(Reason::Disabled));
         }
-        match self.found() {
-            Some(entry) if mode == Mode::Load => Step::Hit(entry),
-            _ => self.miss(mode),
-        }
-    }
-
-    #[cold]
-    fn miss(&self, mode: Mode) -> Step {
-        match Flights::begin(&self.cache, self, mode) {
-            Begun::Hit(entry) => return Step::Hit(entry),
+        let now = self.cache.time.now();
+        match Flights::begin(&self.cache, self, mode, now) {
+            Begun::Hit(entry) => Step::Hit(entry, now),
             Begun::Lead(lead) => {
                 self.missed();
                 let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
@@ -424,46 +478,39 @@ impl Call {
                     Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
                         Some(edge) => Some(edge),
                         // The run that this call is made in would wait for itself.
-                        None => {
-                            let scope = InScope::of_run(self, None);
-                            let source = Source::Function;
-                            return Step::Go(State::Alone { scope, source, _edge: None });
-                        }
+                        None => return Step::Go(State::Alone(Reason::Unstored)),
                     },
                 };
-                let wait = Box::pin(follow(follower, self.clone()));
-                Step::Go(State::Following { wait, edge })
+                let call = self.clone();
+                Step::Go(State::Following(Box::pin(async move {
+                    (follow(follower, call).await, edge)
+                })))
             }
         }
     }
 
     fn missed(&self) {
-        self.cache.functions.of(self.number).miss(self.site.function());
+        self.cache.functions.of(self.instance.number).misses.fetch_add(1, Relaxed);
     }
 
     /// A flight of its own: the remote tier first, where there is one.
     fn lead(&self, lead: Lead, seen: Seen, edge: Option<WaitEdge>) -> State {
         if remote::of(&self.cache, self).is_none() || lead.token().is_some() {
-            return self.run(lead, edge);
+            return State::Leading(Box::new(Leading { lead, edge }));
         }
-        let fetch = Box::pin(remote::fetch(lead, self.clone(), seen));
-        State::Fetching { fetch, edge }
-    }
-
-    fn run(&self, lead: Lead, edge: Option<WaitEdge>) -> State {
-        let scope = InScope::of_run(self, Some(lead.flight()));
-        State::Leading { lead, scope, edge }
+        let call = self.clone();
+        State::Fetching(Box::pin(async move { (remote::fetch(lead, call, seen).await, edge) }))
     }
 
     /// What an entry carries that lives for `life` from now.
     pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
-        let life = life.min(self.lifetimes.local).min(self.cache.settings.local_ttl);
+        let life = life.min(self.local).min(self.cache.settings.local_ttl);
         Header {
             expires: self.cache.time.now().saturating_add(life),
             loaded: stamp.loaded,
             slot: stamp.slot,
             generation: stamp.generation,
-            function: self.number,
+            function: self.instance.number,
             weight: self.cache.store.weigh(&self.key, measure),
         }
     }
@@ -479,7 +526,7 @@ impl Call {
             (Some(life), Some(token)) => {
                 return Some(remote::fill(self, lead, token, life, entry));
             }
-            (Some(_), None) if self.is_kept_here() => lead.land_stored(entry),
+            (Some(_), None) if self.is_kept_here() => lead.land_stored(&self.key, entry),
             _ => lead.land(Outcome::Value(entry)),
         }
         None

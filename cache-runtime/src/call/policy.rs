@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     clock::nanos,
+    key::{Lifetimes, Site},
     local::{Kept, KeptAny, Lead, Negative, Outcome, SharedError, Stamp},
 };
 
@@ -18,6 +19,11 @@ use crate::{
 pub trait Life<V>: Copy + Send + Sync + 'static {
     /// In nanoseconds.
     fn life(&self, fixed: u64, value: &V) -> u64;
+
+    /// Jitter and the life of a `None`.
+    fn lifetimes<'a>(&'a self, site: &'a Site) -> &'a Lifetimes {
+        &site.lifetimes
+    }
 }
 
 #[doc(hidden)]
@@ -125,13 +131,14 @@ where
 
     fn life(&self, call: &Call, output: &SplitOf<S>) -> Option<u64> {
         let random = || call.cache.random();
+        let lifetimes = self.knobs.life.lifetimes(call.instance.site);
         let life = match output {
             Split::Value(value) if self.knobs.admit.admits(value) => {
-                let ttl = self.knobs.life.life(call.lifetimes.ttl, value);
+                let ttl = self.knobs.life.life(call.ttl, value);
                 // A life of zero is none, with or without jitter.
-                if ttl == 0 { 0 } else { call.lifetimes.ttl_from(ttl, random) }
+                if ttl == 0 { 0 } else { lifetimes.ttl_from(ttl, random) }
             }
-            Split::None => call.lifetimes.none_ttl_from(random),
+            Split::None => lifetimes.none_ttl_from(random),
             Split::Value(_) | Split::Error(_) => 0,
         };
         (life > 0).then_some(life)
@@ -168,7 +175,7 @@ pub(crate) fn settle<P: Settle>(
             Settled::Done(P::Shape::value(value))
         }
         Split::Value(value) => {
-            let header = call.header(lead.stamp(), life.unwrap_or(0), || (call.codec.measure)(&value));
+            let header = call.header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&value));
             let entry: Arc<KeptAny> = Arc::new(Kept { header, value: value.clone() });
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
@@ -209,7 +216,7 @@ pub(crate) fn entry<P: Settle>(
     let call = call.clone();
     match split {
         Split::Value(value) => Some(Box::new(move |stamp| {
-            let header = call.header(stamp, life, || (call.codec.measure)(&value));
+            let header = call.header(stamp, life, || (call.instance.codec.measure)(&value));
             Arc::new(Kept { header, value })
         })),
         Split::None => Some(Box::new(move |stamp| {

@@ -16,5 +16,5 @@ pub(crate) use bytes::{KeyBytes, StoredKey};
 pub use bytes::KeyWriter;
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
-pub(crate) use site::{Entity, Jitter, LOADS, Lifetimes, load_entity};
+pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance};
 pub(crate) use text::KeyText;

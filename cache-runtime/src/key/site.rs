@@ -3,9 +3,10 @@ use std::{
     collections::BTreeMap,
     sync::{
         OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
+
+use crate::call::Codec;
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
 #[derive(Debug)]
@@ -72,14 +73,24 @@ impl Lifetimes {
 /// What a site learns when it is called for the first time.
 #[derive(Debug)]
 struct Known {
-    /// The place of its counters in every cache.
-    number: u32,
     /// The path without type parameters.
     function: Box<str>,
-    /// The first instance that was called. A generic function has others, found in the table.
+    /// Of the first instance that was called. A generic function has others, found in a table.
     path: &'static str,
     value: TypeId,
-    entity: &'static Entity,
+    first: Instance,
+}
+
+/// One instance of an annotated function: all that its calls have in common.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) site: &'static Site,
+    /// The place of the site's counters in every cache.
+    pub(crate) number: u32,
+    pub(crate) entity: &'static Entity,
+    /// Whether the output has a `None`.
+    pub(crate) reads_none: bool,
+    pub(crate) codec: &'static Codec,
 }
 
 /// What a key belongs to: a template or a function, with the type and version of its value. Two
@@ -112,7 +123,13 @@ pub(crate) static LOADS: Site = Site::new();
 static ENTITIES: RwLock<BTreeMap<(Name, TypeId, u32), &'static Entity>> =
     RwLock::new(BTreeMap::new());
 
-static SITES: AtomicU32 = AtomicU32::new(0);
+/// The instances of generic functions but for the first of each, by site, path and value. So are
+/// the loads of every type but one.
+static INSTANCES: RwLock<BTreeMap<(usize, Name, TypeId, u32), &'static Instance>> =
+    RwLock::new(BTreeMap::new());
+
+/// The sites that were called, by their numbers.
+static SITES: RwLock<Vec<&'static Site>> = RwLock::new(Vec::new());
 
 const MILLI: u64 = 1_000_000;
 
@@ -177,37 +194,75 @@ impl Site {
         self
     }
 
-    /// The entity of this call, and the number of the site. `path` is the path of the function's
-    /// instance.
+    /// What the calls of this instance have in common. `path` is the path of a closure in it.
     #[inline]
-    pub(crate) fn entity(&'static self, path: &'static str, value: TypeId) -> (&'static Entity, u32) {
-        let known = self.known.get_or_init(|| self.learn(path, value));
+    pub(crate) fn instance(
+        &'static self,
+        path: &'static str,
+        value: TypeId,
+        codec: &'static Codec,
+        reads_none: bool,
+    ) -> &'static Instance {
+        let known = match self.known.get() {
+            Some(known) => known,
+            None => self.learn(path, value, codec, reads_none),
+        };
         // One text at one address: the same instance of the function, which is all there is of
         // a function that is not generic.
-        let same = known.value == value
-            && (self.template.is_some() || std::ptr::eq(known.path, path));
-        if same {
-            (known.entity, known.number)
+        if known.value == value && std::ptr::eq(known.path, path) {
+            &known.first
         } else {
-            (entity(self.name(path), value, self.version), known.number)
+            self.other_instance(self.name(path), value, self.version, codec, reads_none)
         }
     }
 
     #[cold]
-    fn learn(&'static self, path: &'static str, value: TypeId) -> Known {
-        Known {
-            number: SITES.fetch_add(1, Relaxed),
-            function: without_parameters(path).into(),
-            path,
-            value,
-            entity: entity(self.name(path), value, self.version),
+    fn learn(
+        &'static self,
+        path: &'static str,
+        value: TypeId,
+        codec: &'static Codec,
+        reads_none: bool,
+    ) -> &'static Known {
+        self.known.get_or_init(|| {
+            let mut sites = SITES.write().unwrap_or_else(PoisonError::into_inner);
+            let number = sites.len() as u32;
+            sites.push(self);
+            let entity = entity(self.name(path), value, self.version);
+            Known {
+                function: without_parameters(function_of(path)).into(),
+                path,
+                value,
+                first: Instance { site: self, number, entity, reads_none, codec },
+            }
+        })
+    }
+
+    fn other_instance(
+        &'static self,
+        name: Name,
+        value: TypeId,
+        version: u32,
+        codec: &'static Codec,
+        reads_none: bool,
+    ) -> &'static Instance {
+        let wanted = (std::ptr::from_ref(self).addr(), name, value, version);
+        if let Some(instance) = INSTANCES.read().unwrap_or_else(PoisonError::into_inner).get(&wanted)
+        {
+            return instance;
         }
+        let number = self.known.get().map_or(0, |known| known.first.number);
+        let entity = entity(name, value, version);
+        let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
+        instances.entry(wanted).or_insert_with(|| {
+            Box::leak(Box::new(Instance { site: self, number, entity, reads_none, codec }))
+        })
     }
 
     fn name(&'static self, path: &'static str) -> Name {
         match self.template {
             Some(template) => Name::Template(template),
-            None => Name::Function { path, site: std::ptr::from_ref(self).addr() },
+            None => Name::Function { path: function_of(path), site: std::ptr::from_ref(self).addr() },
         }
     }
 
@@ -217,10 +272,26 @@ impl Site {
     }
 }
 
-/// What `get_or_load` loads under a key that the caller wrote.
-pub(crate) fn load_entity(value: TypeId, version: u32) -> (&'static Entity, u32) {
-    let (_, number) = LOADS.entity("larder::Cache::get_or_load", TypeId::of::<()>());
-    (entity(Name::Load, value, version), number)
+/// What loads of this type have in common, under keys that the caller wrote.
+pub(crate) fn load_instance(
+    value: TypeId,
+    version: u32,
+    codec: &'static Codec,
+) -> &'static Instance {
+    // Known first, for its number; under a name that no load has.
+    LOADS.instance("larder::Cache::get_or_load::{{closure}}", TypeId::of::<()>(), codec, false);
+    LOADS.other_instance(Name::Load, value, version, codec, false)
+}
+
+/// The function of a site, by its number.
+pub(crate) fn function(number: u32) -> &'static str {
+    let sites = SITES.read().unwrap_or_else(PoisonError::into_inner);
+    sites.get(number as usize).map_or("", |site| site.function())
+}
+
+/// Input: `app::Repo<u8>::list::{{closure}}`. Output: `app::Repo<u8>::list`.
+fn function_of(path: &'static str) -> &'static str {
+    path.rsplit_once("::").map_or(path, |(function, _)| function)
 }
 
 /// Input: `app::Repo<u8>::list<String>`, `<app::Repo<u8> as app::List>::list`.

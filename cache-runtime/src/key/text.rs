@@ -136,46 +136,57 @@ fn render_path(path: &str, text: &mut Text) {
 /// Input: `user:{}:{}` and two parts. Output: `user:42:en`.
 fn render_template(template: &'static str, parts: &[u8], text: &mut Text) {
     let mut parts = Parts { rest: parts };
-    let mut literals = Literals { rest: template };
-    literals.next_into(text);
+    let mut literals = Literals { rest: Some(template) };
+    literals.next().render(text);
     while !parts.rest.is_empty() {
-        let (separator, last) = literals.peek();
+        let separator = literals.next();
         // No value has a `:` in its text, so one that a `:` follows ends by itself, and so does
         // the last. `{a}{b}` and `{a}-{b}` would not tell `1-2`, `3` from `1`, `2-3`.
-        if last || separator.contains(':') {
+        if separator.last || separator.text.contains(':') {
             parts.render_next(Strictness::TypeKnown, text);
         } else {
             text.byte(b'(');
             parts.render_next(Strictness::TypeKnown, text);
             text.byte(b')');
         }
-        literals.next_into(text);
+        separator.render(text);
     }
 }
 
 /// The literal pieces of a template, between its `{}`.
 struct Literals {
-    rest: &'static str,
+    rest: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+struct Literal {
+    text: &'static str,
+    /// Nothing follows it.
+    last: bool,
 }
 
 impl Literals {
-    /// The piece up to the next placeholder, and whether it is the last.
-    fn peek(&self) -> (&'static str, bool) {
+    fn next(&mut self) -> Literal {
+        let rest = self.rest.take().unwrap_or_default();
         let mut from = 0;
-        while let Some(at) = self.rest[from..].find('{').map(|at| from + at) {
-            if self.rest[at..].starts_with("{}") {
-                return (&self.rest[..at], false);
+        while let Some(at) = rest[from..].find('{').map(|at| from + at) {
+            if let Some(after) = rest[at..].strip_prefix("{}") {
+                self.rest = Some(after);
+                return Literal { text: &rest[..at], last: false };
             }
             // `{{`, a brace that was meant.
             from = at + 2;
         }
-        (self.rest, true)
+        Literal { text: rest, last: true }
     }
+}
 
-    fn next_into(&mut self, text: &mut Text) {
-        let (piece, _) = self.peek();
-        self.rest = self.rest[piece.len()..].strip_prefix("{}").unwrap_or_default();
-        let mut bytes = piece.bytes();
+impl Literal {
+    fn render(self, text: &mut Text) {
+        if !self.text.contains(['{', '}']) {
+            return text.raw(self.text.as_bytes());
+        }
+        let mut bytes = self.text.bytes();
         while let Some(byte) = bytes.next() {
             text.byte(byte);
             if matches!(byte, b'{' | b'}') {
@@ -190,7 +201,8 @@ impl Literals {
 enum Strictness {
     /// Always of one type, so that `5` needs no mark to tell it from `"5"`.
     TypeKnown,
-    /// In brackets of an implementation written by hand: strings and `Some` are marked.
+    /// In brackets of an implementation written by hand, however deep: strings and `Some` are
+    /// marked.
     AnyType,
 }
 
@@ -215,15 +227,10 @@ impl<'a> Parts<'a> {
     }
 
     fn length(&mut self) -> usize {
-        let mut length = 0;
-        for shift in (0..usize::BITS).step_by(7) {
-            let byte = self.tag();
-            length |= usize::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
+        match self.tag() {
+            u8::MAX => usize::try_from(u64::from_le_bytes(self.array())).unwrap_or(usize::MAX),
+            length => usize::from(length),
         }
-        length
     }
 
     fn at(&self, tag: u8) -> bool {
@@ -247,15 +254,16 @@ impl<'a> Parts<'a> {
             tag::TRUE => text.raw(b"true"),
             tag::NONE => text.raw(b"%-"),
             tag::SOME => {
-                let nested = self.at(tag::NONE) || self.at(tag::SOME);
-                if nested || strictness == Strictness::AnyType {
+                // What is written by hand may be a lone `None`.
+                let optional = [tag::NONE, tag::SOME, tag::CUSTOM].iter().any(|tag| self.at(*tag));
+                if optional || strictness == Strictness::AnyType {
                     text.raw(b"%+");
                 }
                 self.render_next(strictness, text);
             }
-            tag::TUPLE => self.render_nested(b"(", b")", Strictness::TypeKnown, text),
-            tag::LIST => self.render_nested(b"[", b"]", Strictness::TypeKnown, text),
-            tag::CUSTOM => self.render_custom(text),
+            tag::TUPLE => self.render_nested(b"(", b")", strictness, text),
+            tag::LIST => self.render_nested(b"[", b"]", strictness, text),
+            tag::CUSTOM => self.render_custom(strictness, text),
             tag::IPV4 => text.escaped(&Ipv4Addr::from(self.array::<4>()).to_string()),
             tag::IPV6 => text.escaped(&Ipv6Addr::from(self.array::<16>()).to_string()),
             unknown => debug_assert!(false, "no part starts with {unknown}"),
@@ -275,9 +283,10 @@ impl<'a> Parts<'a> {
         text.raw(close);
     }
 
-    /// `42` for one number, `~(42,'en)` for several parts.
-    fn render_custom(&mut self, text: &mut Text) {
-        if !self.at(tag::CUSTOM) && !self.at(tag::CLOSE) {
+    /// `42` for one number, `~(42,'en)` for several parts, and among parts of any type always so.
+    fn render_custom(&mut self, strictness: Strictness, text: &mut Text) {
+        let may_be_one = strictness == Strictness::TypeKnown;
+        if may_be_one && !self.at(tag::CUSTOM) && !self.at(tag::CLOSE) {
             let mut one = Text(SmallVec::new());
             let mut ahead = Parts { rest: self.rest };
             ahead.render_next(Strictness::AnyType, &mut one);

@@ -42,7 +42,7 @@ pub(crate) struct Flights {
 
 const SHARDS: usize = 64;
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Shard {
     /// By text and type of value. Several may stand for one key: one that can be joined, and
     /// others that cannot any more but may still store.
@@ -136,7 +136,7 @@ pub(crate) enum Begun {
 impl Flights {
     pub(crate) fn new() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: RandomState::default(),
         }
     }
@@ -151,7 +151,7 @@ impl Flights {
     }
 
     /// Hits, joins or leads.
-    pub(crate) fn begin(cache: &Cache, call: &Call, mode: Mode) -> Begun {
+    pub(crate) fn begin(cache: &Cache, call: &Call, mode: Mode, now: u64) -> Begun {
         let name = cache.flights.name(call.text());
         let slot = name.slot();
         let mut dead = None;
@@ -159,7 +159,7 @@ impl Flights {
         if mode != Mode::Refresh && !shard.is_pending(&name) {
             // Somebody may have landed since the caller looked.
             if let Some(entry) = cache.store.peek(&call.key) {
-                if cache.is_valid(&entry) && call.reads(&entry) {
+                if cache.is_valid(&entry, now) && call.reads(&entry) {
                     return Begun::Hit(entry);
                 }
                 dead = cache.store.remove(&call.key);
@@ -179,8 +179,8 @@ impl Flights {
         }
         shard.begun += 1;
         let flight = Arc::new(Flight {
-            value: call.entity.value,
-            version: call.entity.version,
+            value: call.instance.entity.value,
+            version: call.instance.entity.version,
             generation: cache.generations.at(slot),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
@@ -196,7 +196,7 @@ impl Flights {
         shard.flights.insert_unique(hash, Arc::clone(&flight), |flight| flight.name.hash);
         drop(shard);
         drop(dead);
-        Begun::Lead(Lead::new(cache, flight, call))
+        Begun::Lead(Lead::new(cache, flight, call, now))
     }
 
     /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
@@ -267,6 +267,16 @@ impl Flights {
 }
 
 impl Shard {
+    fn new() -> Self {
+        Self {
+            // A full group, in which a removal leaves nothing behind that a later insertion would
+            // have to clean up.
+            flights: HashTable::with_capacity(14),
+            pending: HashTable::new(),
+            begun: 0,
+        }
+    }
+
     fn joinable(&self, name: &Named, call: &Call) -> Option<&Arc<Flight>> {
         self.flights.find(name.hash, |flight| {
             flight.is_of(name) && flight.is_for(call) && flight.joinable.load(Relaxed)
@@ -332,7 +342,7 @@ impl Flight {
     }
 
     fn is_for(&self, call: &Call) -> bool {
-        self.value == call.entity.value && self.version == call.entity.version
+        self.value == call.instance.entity.value && self.version == call.instance.entity.version
     }
 }
 
@@ -350,9 +360,8 @@ impl std::fmt::Debug for Named {
 
 /// The one caller that runs. Dropped before it has landed, it leaves the flight to a follower.
 pub(crate) struct Lead {
-    pub(crate) cache: Cache,
+    cache: Cache,
     flight: Arc<Flight>,
-    pub(crate) key: KeyBytes,
     /// The number of the site.
     function: u32,
     /// When the load began, by the coarse clock.
@@ -365,13 +374,12 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call) -> Self {
+    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call, now: u64) -> Self {
         Self {
             cache: cache.clone(),
             flight,
-            key: call.key.clone(),
-            function: call.number,
-            loaded: cache.time.now(),
+            function: call.instance.number,
+            loaded: now,
             running: None,
             landed: false,
             filled: false,
@@ -380,6 +388,10 @@ impl Lead {
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
         &self.flight
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     pub(crate) fn name(&self) -> &Named {
@@ -458,13 +470,15 @@ impl Lead {
     }
 
     /// Stores the entry, if it may, and gives it to the followers.
-    pub(crate) fn land_stored(mut self, entry: Arc<KeptAny>) {
+    pub(crate) fn land_stored(mut self, key: &KeyBytes, entry: Arc<KeptAny>) {
         let mut shard = self.cache.flights.shard(&self.flight.name);
         let mut evicted = Evicted::new();
         if self.may_store() && !shard.is_pending(&self.flight.name) {
-            evicted = self.cache.store.insert(&self.key, Arc::clone(&entry));
+            evicted = self.cache.store.insert(key, Arc::clone(&entry));
             // Of two that ran at once the one that began later has the newer value.
-            for other in shard.flights.iter_hash(self.flight.name.hash) {
+            let others = (shard.flights.len() > 1)
+                .then(|| shard.flights.iter_hash(self.flight.name.hash));
+            for other in others.into_iter().flatten() {
                 let same = other.is_of(&self.flight.name)
                     && other.value == self.flight.value
                     && other.version == self.flight.version;
@@ -541,8 +555,8 @@ pub(crate) enum Followed {
 
 impl Follower {
     fn new(cache: &Cache, flight: Arc<Flight>, call: &Call) -> Self {
-        cache.functions.of(call.number).waiters.fetch_add(1, Relaxed);
-        Self { cache: cache.clone(), flight, function: call.number, left: false }
+        cache.functions.of(call.instance.number).waiters.fetch_add(1, Relaxed);
+        Self { cache: cache.clone(), flight, function: call.instance.number, left: false }
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
@@ -568,7 +582,8 @@ impl Follower {
             return Some(Followed::Landed(Outcome::Again));
         }
         drop(shard);
-        Some(Followed::Lead(Lead::new(cache, Arc::clone(flight), call)))
+        let now = cache.time.now();
+        Some(Followed::Lead(Lead::new(cache, Arc::clone(flight), call, now)))
     }
 
     /// Nobody else joins a flight that somebody has waited for too long.

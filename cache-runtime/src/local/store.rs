@@ -1,7 +1,6 @@
 use std::{
     any::Any,
     fmt,
-    hash::{Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use quick_cache::{Equivalent, Lifecycle, Weighter, sync::Cache};
+use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
@@ -128,26 +127,26 @@ impl Store {
 
     #[inline]
     pub(crate) fn get(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.get(&Lookup(key.as_slice()))
+        self.entries.get(&key.lookup())
     }
 
     /// As `get`, but does not count as a use of the entry.
     pub(crate) fn peek(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.peek(&Lookup(key.as_slice()))
+        self.entries.peek(&key.lookup())
     }
 
     #[must_use = "dropped after the locks"]
     pub(crate) fn insert(&self, key: &KeyBytes, entry: Arc<KeptAny>) -> Evicted {
         // What it replaces goes first, so that the store counts it as replaced, not evicted.
         let mut evicted: Evicted = self.remove(key).into_iter().collect();
-        let key = StoredKey::from_slice(key.as_slice());
+        let key = key.lookup().to_stored();
         self.entries.insert_with_lifecycle(key, entry, &mut evicted);
         evicted
     }
 
     #[must_use = "dropped after the locks"]
     pub(crate) fn remove(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.remove(&Lookup(key.as_slice())).map(|(_, entry)| entry)
+        self.entries.remove(&key.lookup()).map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -166,24 +165,6 @@ impl Store {
 
 /// What the store needs for an entry beside its key and value, as `scripts/bench memory` has it.
 const OVERHEAD: u64 = 128;
-
-/// A key as it is looked up, equal to a stored one of the same bytes.
-struct Lookup<'a>(&'a [u8]);
-
-impl Hash for Lookup<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // As a `SmallVec` hashes, by its slice.
-        self.0.hash(state);
-    }
-}
-
-impl Equivalent<StoredKey> for Lookup<'_> {
-    #[inline]
-    fn equivalent(&self, key: &StoredKey) -> bool {
-        self.0 == key.as_slice()
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Weigh;

@@ -96,7 +96,7 @@ pub(crate) enum Fetched {
 
 /// Whether the remote tier is asked for this call at all.
 pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
-    cache.remote.as_ref().filter(|_| call.site.remote && call.codec.remote.is_some())
+    cache.remote.as_ref().filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
 }
 
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
@@ -148,7 +148,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
 
 fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
     if call.is_kept_here() {
-        lead.land_stored(Arc::clone(&entry));
+        lead.land_stored(&call.key, Arc::clone(&entry));
     } else {
         lead.land(Outcome::Value(Arc::clone(&entry)));
     }
@@ -160,13 +160,13 @@ fn read(call: &Call, lead: &Lead, found: &Found) -> Option<Arc<KeptAny>> {
     if found.life.is_zero() || found.fingerprint != fingerprint(call) {
         return None;
     }
-    let codec = call.codec.remote.as_ref()?;
+    let codec = call.instance.codec.remote.as_ref()?;
     let stamp = lead.stamp();
     let stamp = Stamp { loaded: stamp.loaded.saturating_sub(nanos(found.age)), ..stamp };
     let header = call.header(stamp, nanos(found.life), || found.payload.len() as u64);
     if !found.negative {
         (codec.decode)(&found.payload, header)
-    } else if call.reads_none {
+    } else if call.instance.reads_none {
         Some(Arc::new(Kept { header, value: Negative }))
     } else {
         None
@@ -188,7 +188,7 @@ pub(crate) fn fill(
             lead.filled();
         }
         if matches!(stored, Ok(true)) && call.is_kept_here() {
-            lead.land_stored(Arc::clone(&entry));
+            lead.land_stored(&call.key, Arc::clone(&entry));
         } else {
             if !matches!(stored, Ok(true)) {
                 lead.refused();
@@ -213,9 +213,9 @@ async fn store(
         return remote.release(&key, token).await.map(|()| false);
     }
     let negative = entry.is_negative();
-    let payload = match &call.codec.remote {
+    let payload = match &call.instance.codec.remote {
         Some(codec) if !negative => (codec.encode)(&entry.value)
-            .map_err(|source| Error::Encode { function: call.site.function(), source: source.into() })?,
+            .map_err(|source| Error::Encode { function: call.instance.site.function(), source: source.into() })?,
         _ => Vec::new(),
     };
     let age = call.cache.time.now().saturating_sub(entry.header.loaded);
@@ -231,9 +231,9 @@ async fn store(
 
 /// Releases the lease of a load that ended without a value, in the background.
 pub(crate) fn give_back(lead: &Lead) {
-    let (Some(token), Some(remote)) = (lead.token(), lead.cache.remote.clone()) else { return };
-    let key = lead.cache.remote_key(lead.name());
-    lead.cache.background.spawn(async move {
+    let (Some(token), Some(remote)) = (lead.token(), lead.cache().remote.clone()) else { return };
+    let key = lead.cache().remote_key(lead.name());
+    lead.cache().background.spawn(async move {
         // A lease that is not released expires.
         let _ = remote.release(&key, token).await;
     });
@@ -242,8 +242,8 @@ pub(crate) fn give_back(lead: &Lead) {
 /// Of the value's type and the function's version: what a reader compares before it decodes.
 fn fingerprint(call: &Call) -> u64 {
     let mut hash = Sha256::new();
-    hash.update(call.entity.version.to_le_bytes());
-    hash.update(call.codec.type_name());
+    hash.update(call.instance.entity.version.to_le_bytes());
+    hash.update(call.instance.codec.type_name());
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);
     u64::from_le_bytes(first)

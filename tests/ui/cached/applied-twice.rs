@@ -1,0 +1,9 @@
+use larder::cached;
+
+#[cached(ttl = 60)]
+#[larder::cached(ttl = 30)]
+async fn get_user(id: u64) -> u64 {
+    id
+}
+
+fn main() {}

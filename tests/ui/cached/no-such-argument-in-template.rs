@@ -1,0 +1,8 @@
+use larder::cached;
+
+#[cached(ttl = 60, key = "user:{idd}:{lang}")]
+async fn get_user(id: u64, lang: &str) -> String {
+    format!("{id} {lang}")
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use larder::KeyPart;
+
+#[derive(KeyPart)]
+#[key_part(skip)]
+struct UserId(u64);
+
+fn main() {}
