@@ -9,7 +9,7 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::errors::{Errors, did_you_mean};
+use crate::errors::{Errors, did_you_mean, nearest};
 
 /// `#[cached(…)]`
 #[derive(Default)]
@@ -74,6 +74,10 @@ struct Given {
 
 enum Value {
     Flag,
+    /// `ttl =` and no more.
+    Missing,
+    /// What no expression is; there is an error about it already.
+    Refused,
     Is(Expr),
     List(TokenStream),
 }
@@ -82,22 +86,30 @@ impl CachedArgs {
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
         let mut seen: Vec<String> = Vec::new();
+        // A misspelt `ttl` is one error, and not that it is missing too.
+        let mut has_ttl = false;
         for given in options(tokens, errors) {
             let name = given.name.to_string();
             if !OPTIONS.contains(&name.as_str()) {
-                let hint = did_you_mean(&name, OPTIONS);
+                let near = nearest(&name, OPTIONS);
+                let hint = did_you_mean(near);
                 errors.at(given.name.span(), format_args!("unknown option `{name}`{hint}"));
+                has_ttl |= near == Some("ttl");
                 continue;
             }
             if seen.contains(&name) {
                 errors.at(given.name.span(), format_args!("duplicate option `{name}`"));
                 continue;
             }
+            has_ttl |= name == "ttl";
             seen.push(name);
+            if let Value::Refused = given.value {
+                continue;
+            }
             let result = args.set(given, errors);
             errors.keep(result);
         }
-        if !seen.iter().any(|name| name == "ttl") {
+        if !has_ttl {
             errors.at(Span::call_site(), "`ttl` is required; write for example `ttl = 60`");
         }
         args
@@ -116,13 +128,13 @@ impl CachedArgs {
                 self.share_error = Some(expr(&name, value, "|error| DbError::from(error)")?);
             }
             "local" => self.local = Some(local(&expr(&name, value, "5")?)?),
-            "remote" => match boolean(&expr(&name, value, "false")?) {
-                Some(false) => self.not_remote = Some(name.span()),
-                _ => {
+            "remote" => {
+                if boolean(&expr(&name, value, "false")?) != Some(false) {
                     let message = "`remote` takes `false`; without it, it is on";
                     return Err(syn::Error::new(name.span(), message));
                 }
-            },
+                self.not_remote = Some(name.span());
+            }
             "detached" => match value {
                 Value::Flag => self.detached = Some(name.span()),
                 Value::Is(value) if boolean(&value) == Some(false) => {}
@@ -150,36 +162,41 @@ fn options(tokens: TokenStream, errors: &mut Errors) -> Vec<Given> {
     let parse = |input: ParseStream<'_>| {
         let mut options = Vec::new();
         while !input.is_empty() {
-            let option = option(input);
+            let option = option(input, errors);
             if option.is_err() {
-                while !input.is_empty() && !input.peek(Token![,]) {
-                    input.parse::<proc_macro2::TokenTree>()?;
-                }
+                to_comma(input)?;
             }
             options.extend(errors.keep(option));
-            if !input.is_empty() {
-                if !input.peek(Token![,]) {
-                    errors.at(input.span(), "expected `,`");
-                    while !input.is_empty() && !input.peek(Token![,]) {
-                        input.parse::<proc_macro2::TokenTree>()?;
-                    }
-                }
-                input.parse::<Option<Token![,]>>()?;
+            if !input.is_empty() && !input.peek(Token![,]) {
+                errors.at(input.span(), "expected `,`");
+                to_comma(input)?;
             }
+            input.parse::<Option<Token![,]>>()?;
         }
         Ok(options)
     };
     parse.parse2(tokens).unwrap_or_default()
 }
 
-fn option(input: ParseStream<'_>) -> syn::Result<Given> {
+fn to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<proc_macro2::TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn option(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Given> {
     let name = input.call(Ident::parse_any)?;
     let value = if input.peek(Token![=]) {
         input.parse::<Token![=]>()?;
         if input.is_empty() || input.peek(Token![,]) {
-            return Err(syn::Error::new(name.span(), format_args!("`{name}` has no value")));
+            Value::Missing
+        } else if let Some(value) = errors.keep(input.parse()) {
+            Value::Is(ungrouped(value))
+        } else {
+            to_comma(input)?;
+            Value::Refused
         }
-        Value::Is(input.parse()?)
     } else if input.peek(syn::token::Paren) {
         let list;
         syn::parenthesized!(list in input);
@@ -190,10 +207,18 @@ fn option(input: ParseStream<'_>) -> syn::Result<Given> {
     Ok(Given { name, value })
 }
 
+/// Without the invisible brackets around what a macro of the user has filled in.
+fn ungrouped(mut value: Expr) -> Expr {
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    value
+}
+
 fn expr(name: &Ident, value: Value, example: &str) -> syn::Result<Expr> {
     match value {
         Value::Is(expr) => Ok(expr),
-        Value::Flag | Value::List(_) => {
+        Value::Flag | Value::Missing | Value::Refused | Value::List(_) => {
             let message = format_args!("`{name}` takes a value; write for example `{name} = {example}`");
             Err(syn::Error::new(name.span(), message))
         }
@@ -292,7 +317,7 @@ fn key(value: Expr) -> syn::Result<Key> {
         Expr::Lit(ExprLit { lit: Lit::Str(template), .. }) => Ok(Key { template, named: Vec::new() }),
         Expr::Paren(inner) => key(*inner.expr),
         Expr::Tuple(tuple) => {
-            let mut parts = tuple.elems.into_iter();
+            let mut parts = tuple.elems.into_iter().map(ungrouped);
             let template = match parts.next() {
                 Some(Expr::Lit(ExprLit { lit: Lit::Str(template), .. })) => template,
                 Some(other) => return Err(refused(&other)),

@@ -2,11 +2,11 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Attribute, FnArg, Receiver, ReceiverKind, Type};
+use syn::{Attribute, FnArg, Receiver, ReceiverKind, Type, ext::IdentExt as _};
 
 use crate::{
     args::{CachedArgs, Local, Ttl},
-    errors::{Errors, did_you_mean},
+    errors::{Errors, did_you_mean, nearest},
     signature::{Function, Shape},
     template::Template,
 };
@@ -31,9 +31,10 @@ pub(crate) fn check_key(
     errors: &mut Errors,
 ) {
     let Some(key) = &args.key else {
-        check_skipped(args, shape, &[], errors);
+        let meant = check_skipped(args, shape, &[], errors);
         if let Some(receiver) = &shape.receiver
             && !args.skip.iter().any(|skipped| skipped == "self")
+            && !meant.iter().any(|name| name == "self")
         {
             let message = "`self` cannot be hashed; give a `key` or `skip(self)`";
             errors.at(receiver.self_token.span, message);
@@ -42,17 +43,21 @@ pub(crate) fn check_key(
     };
     // Without a template there is an error about it already, and no use in others.
     let Some(template) = template else { return };
-    for placeholder in &template.placeholders {
-        let named = key.named.iter().any(|(name, _)| *name == placeholder.root);
-        let known = named || names(shape).any(|known| known == placeholder.root);
-        if !known && placeholder.root != "Self" {
-            let hint = did_you_mean(&placeholder.root, names(shape).collect::<Vec<_>>().iter().map(String::as_str));
-            let message = format!("no argument named `{}`{hint}", placeholder.root);
-            errors.add(template.error_at(placeholder, message));
-        }
-    }
+    let known: Vec<String> = names(shape).collect();
     let mut in_key: Vec<String> =
         template.placeholders.iter().map(|placeholder| placeholder.root.clone()).collect();
+    // A misspelt name is one error, and not that the right one is missing too.
+    let mut meant: Vec<String> = Vec::new();
+    for placeholder in &template.placeholders {
+        let root = &placeholder.root;
+        let named = key.named.iter().any(|(name, _)| name == root);
+        if !named && !known.contains(root) && root != "Self" {
+            let near = nearest(root, known.iter().map(String::as_str));
+            let message = format!("no argument named `{root}`{}", did_you_mean(near));
+            errors.add(template.error_at(placeholder, &message));
+            meant.extend(near.map(str::to_owned));
+        }
+    }
     for (name, value) in &key.named {
         if !in_key.contains(&name.to_string()) {
             let message = format_args!("`{name}` is not in the template; add `{{{name}}}`, or remove it");
@@ -61,16 +66,18 @@ pub(crate) fn check_key(
         in_key.retain(|root| *name != root);
         idents(value.to_token_stream(), &mut in_key);
     }
-    check_skipped(args, shape, &in_key, errors);
+    meant.extend(check_skipped(args, shape, &in_key, errors));
     let is_accounted = |name: &str| {
-        in_key.iter().any(|root| root == name) || args.skip.iter().any(|skipped| skipped == name)
+        in_key.iter().chain(&meant).any(|root| root == name)
+            || args.skip.iter().any(|skipped| skipped == name)
     };
     for arg in &shape.args {
         let name = arg.name.to_string();
         if !is_accounted(&name) {
+            let plain = arg.name.unraw();
             let message = format_args!(
-                "argument `{name}` is not part of the key; add `{{{name}}}`, or `skip({name})` if \
-                 it cannot change the result"
+                "argument `{name}` is not part of the key; add `{{{plain}}}`, or `skip({name})` \
+                 if it cannot change the result"
             );
             errors.at(arg.name.span(), message);
         }
@@ -94,18 +101,28 @@ pub(crate) fn check_key(
     }
 }
 
-fn check_skipped(args: &CachedArgs, shape: &Shape, in_key: &[String], errors: &mut Errors) {
+/// What was meant by names that are unknown.
+fn check_skipped(
+    args: &CachedArgs,
+    shape: &Shape,
+    in_key: &[String],
+    errors: &mut Errors,
+) -> Vec<String> {
+    let known: Vec<String> = names(shape).collect();
+    let mut meant = Vec::new();
     for skipped in &args.skip {
         let name = skipped.to_string();
-        if !names(shape).any(|known| known == name) {
-            let known: Vec<String> = names(shape).collect();
-            let hint = did_you_mean(&name, known.iter().map(String::as_str));
+        if !known.contains(&name) {
+            let near = nearest(&name, known.iter().map(String::as_str));
+            let hint = did_you_mean(near);
             errors.at(skipped.span(), format_args!("no argument named `{name}`{hint}"));
+            meant.extend(near.map(str::to_owned));
         } else if in_key.contains(&name) {
             let message = format_args!("`{name}` is in the key already; remove it from `skip`");
             errors.at(skipped.span(), message);
         }
     }
+    meant
 }
 
 /// What a key can be made of.
@@ -115,14 +132,17 @@ fn names(shape: &Shape) -> impl Iterator<Item = String> {
     receiver.chain(args.chain(&shape.types).chain(&shape.consts).map(Ident::to_string))
 }
 
-/// The names in an expression: an argument that one of them uses is in the key.
+/// The names in an expression: an argument that one of them uses is in the key. A field or a
+/// method of that name is not it.
 pub(crate) fn idents(tokens: TokenStream, names: &mut Vec<String>) {
+    let mut dots = 0;
     for token in tokens {
-        match token {
-            TokenTree::Ident(name) => names.push(name.to_string()),
+        match &token {
+            TokenTree::Ident(name) if dots != 1 => names.push(name.to_string()),
             TokenTree::Group(group) => idents(group.stream(), names),
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+            TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
+        dots = if matches!(&token, TokenTree::Punct(dot) if dot.as_char() == '.') { dots + 1 } else { 0 };
     }
 }
 
@@ -168,12 +188,18 @@ fn borrows(ty: &Type) -> bool {
     any_in(ty.to_token_stream())
 }
 
-/// A return type that has no name cannot be stored as one.
-pub(crate) fn check_output(function: &Function, errors: &mut Errors) {
-    if let syn::ReturnType::Type(_, ty) = &function.sig.output
-        && let Type::ImplTrait(ty) = &**ty
+/// What has no name, or is borrowed, cannot be stored.
+pub(crate) fn check_output(args: &CachedArgs, shape: &Shape, errors: &mut Errors) {
+    if let Some(span) = shape.unnamed_output() {
+        errors.at(span, "`impl Trait` cannot be cached; return a type that has a name");
+    }
+    // By syntax, for the compiler says of it that `Deserialize` is not general enough.
+    if let Some(Type::Reference(value)) = shape.value()
+        && args.not_remote.is_none()
     {
-        errors.on(ty, "`impl Trait` cannot be cached; return a type that has a name");
+        let message = "a borrowed value cannot be stored; return an owned one, or add \
+                       `remote = false` if it is `'static`";
+        errors.at(value.and_token.span, message);
     }
 }
 
@@ -186,18 +212,18 @@ const INERT_TOOLS: [&str; 3] = ["clippy", "rustfmt", "diagnostic"];
 
 /// What stands below the topmost of ours.
 pub(crate) fn check_below(attrs: &[Attribute], topmost: &str, errors: &mut Errors) {
-    for attr in attrs {
+    for attr in attrs.iter().filter(|attr| !is_inert(attr)) {
         let path = attr.path();
-        let first = path.segments.first().map(|segment| segment.ident.to_string());
-        let first = first.unwrap_or_default();
-        let is_tool = path.segments.len() > 1 && INERT_TOOLS.contains(&first.as_str());
-        let is_inert = path.segments.len() == 1 && INERT.contains(&first.as_str());
-        if !is_tool && !is_inert {
-            let name = path.to_token_stream().to_string().replace(' ', "");
-            let message = format_args!(
-                "`#[{name}]` must go above `#[{topmost}]`, which leaves no body for it to wrap"
-            );
-            errors.on(path, message);
-        }
+        let name = path.to_token_stream().to_string().replace(' ', "");
+        let message = format_args!(
+            "`#[{name}]` must go above `#[{topmost}]`, which leaves no body for it to wrap"
+        );
+        errors.on(path, message);
     }
+}
+
+pub(crate) fn is_inert(attr: &Attribute) -> bool {
+    let segments = &attr.path().segments;
+    let is_one_of = |names: &[&str]| names.iter().any(|name| segments[0].ident == name);
+    if segments.len() == 1 { is_one_of(&INERT) } else { is_one_of(&INERT_TOOLS) }
 }

@@ -44,20 +44,26 @@ impl Errors {
 
 impl Drop for Errors {
     fn drop(&mut self) {
-        if !self.finished && !std::thread::panicking() {
-            panic!("errors were not reported");
-        }
+        assert!(self.finished || std::thread::panicking(), "errors were not reported");
     }
 }
 
-/// `; did you mean `ttl`?`, if one of the names is near.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// The known name that was meant, if one is near.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let near = known
         .into_iter()
         .map(|known| (distance(name, known), known))
         .filter(|(distance, known)| *distance <= known.len().max(name.len()).div_ceil(3))
         .min_by_key(|(distance, _)| *distance);
-    near.map_or(String::new(), |(_, known)| format!("; did you mean `{known}`?"))
+    near.map(|(_, known)| known)
+}
+
+/// `; did you mean `ttl`?`
+pub(crate) fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |known| format!("; did you mean `{known}`?"))
 }
 
 /// How many letters to insert, remove or exchange (Levenshtein, 1965).
@@ -81,8 +87,8 @@ mod tests {
 
     #[test]
     fn a_near_name_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(did_you_mean("ttll", ["key", "ttl"]), "; did you mean `ttl`?");
-        assert_eq!(did_you_mean("idd", ["id", "lang"]), "; did you mean `id`?");
-        assert_eq!(did_you_mean("colour", ["key", "ttl"]), "");
+        assert_eq!(nearest("ttll", ["key", "ttl"]), Some("ttl"));
+        assert_eq!(nearest("idd", ["id", "lang"]), Some("id"));
+        assert_eq!(nearest("colour", ["key", "ttl"]), None);
     }
 }

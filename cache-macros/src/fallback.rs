@@ -5,13 +5,18 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::Path;
 
-use crate::signature::{Asyncness, Function};
+use crate::{
+    check::is_inert,
+    expand::typed,
+    signature::{Asyncness, Function},
+};
 
 /// Input: `async fn f(id: u64) -> R { … }`.
 /// Output: `fn f(id: u64) -> Cached<impl Future<Output = R>> { unexpanded(async move { … }) }`.
 pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
-    let outer = attrs.iter().filter(|attr| !attr.path().is_ident("cached"));
+    // One that wraps the body would meet a function that is not as it expects.
+    let outer = attrs.iter().filter(|attr| is_inert(attr));
     let Some(shape) = function.shape() else {
         return quote_spanned!(Span::mixed_site()=> #(#outer)* #vis #sig #body);
     };
@@ -24,18 +29,15 @@ pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
     sig.output = syn::parse_quote_spanned!(Span::mixed_site()=>
         -> #krate::Cached<impl ::core::future::Future<Output = #output>>
     );
+    let statements = body.stream();
+    let typed = shape.unnamed_output().is_none().then(|| typed(&shape));
     quote_spanned!(Span::mixed_site()=>
         #(#outer)*
         #[allow(unused_variables, unused_mut)]
         #vis #sig {
             #krate::__private::unexpanded(async move {
-                #[allow(unreachable_code, clippy::diverging_sub_expression)]
-                if false {
-                    let __output: #output = loop {};
-                    return __output;
-                }
-                let __output: #output = #body;
-                __output
+                #typed
+                #statements
             })
         }
     )

@@ -40,7 +40,6 @@ pub(crate) enum Asyncness {
 /// An argument: a name that the body can use.
 pub(crate) struct Arg {
     pub(crate) name: Ident,
-    pub(crate) ty: Type,
     /// `impl Trait`: the caller chooses the type.
     pub(crate) is_impl: bool,
 }
@@ -68,7 +67,7 @@ impl Function {
                     let mut names = Vec::new();
                     names_of(&arg.pat, &mut names);
                     let is_impl = matches!(*arg.ty, Type::ImplTrait(_));
-                    args.extend(names.into_iter().map(|name| Arg { name, ty: (*arg.ty).clone(), is_impl }));
+                    args.extend(names.into_iter().map(|name| Arg { name, is_impl }));
                 }
             }
         }
@@ -97,6 +96,27 @@ impl Function {
             }
             ReturnType::Default => None,
         }
+    }
+}
+
+impl Shape {
+    /// The `T` of `Result<T, E>`, `Option<T>` and `T`, where that is how it is written.
+    pub(crate) fn value(&self) -> Option<Type> {
+        let output: Type = syn::parse2(self.output.clone()).ok()?;
+        let value = inside(&output, "Result").unwrap_or(&output);
+        Some(inside(value, "Option").unwrap_or(value).clone())
+    }
+
+    /// An `impl Trait` in the return type.
+    pub(crate) fn unnamed_output(&self) -> Option<Span> {
+        fn find(tokens: TokenStream) -> Option<Span> {
+            tokens.into_iter().find_map(|token| match token {
+                TokenTree::Ident(name) if name == "impl" => Some(name.span()),
+                TokenTree::Group(group) => find(group.stream()),
+                _ => None,
+            })
+        }
+        find(self.output.clone())
     }
 }
 

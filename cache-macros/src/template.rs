@@ -1,7 +1,7 @@
 //! The template of a key, taken apart.
 
-use proc_macro2::Span;
-use syn::LitStr;
+use proc_macro2::{Ident, Span};
+use syn::{LitStr, ext::IdentExt as _, parse::Parser as _};
 
 /// `user:{id}:{self.tenant}`
 pub(crate) struct Template {
@@ -13,6 +13,7 @@ pub(crate) struct Template {
 
 /// `{id}`, `{self.tenant}`, `{T}`
 pub(crate) struct Placeholder {
+    /// `r#type` for `{type}`.
     pub(crate) root: String,
     /// The fields behind it.
     pub(crate) fields: Vec<String>,
@@ -59,23 +60,28 @@ impl Template {
 
     fn placeholder(&self, at: usize, inside: &str) -> syn::Result<Placeholder> {
         let is_name = |name: &str| {
-            !name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || char == '_')
+            !name.contains(char::is_whitespace) && Ident::parse_any.parse_str(name).is_ok()
         };
+        let is_index = |field: &str| field.parse::<u32>().is_ok();
         let mut names = inside.split('.').map(str::to_owned);
-        let root = names.next().unwrap_or_default();
+        let mut root = names.next().unwrap_or_default();
         let fields: Vec<String> = names.collect();
-        let starts_as_name = root.starts_with(|char: char| char.is_alphabetic() || char == '_');
-        if !starts_as_name || !is_name(&root) || !fields.iter().all(|field| is_name(field)) {
+        if !is_name(&root) || !fields.iter().all(|field| is_index(field) || is_name(field)) {
             let message = "a placeholder is the name of an argument or a field of one, as in \
                            `{id}` and `{self.tenant}`";
             return Err(self.error(at, inside.chars().count().max(1), message));
+        }
+        let is_keyword = syn::parse_str::<Ident>(&root).is_err();
+        if is_keyword && !matches!(root.as_str(), "self" | "Self" | "super" | "crate" | "_") {
+            root.insert_str(0, "r#");
         }
         Ok(Placeholder { root, fields, at: self.literal.value()[..at].chars().count() })
     }
 
     /// An error about a placeholder.
-    pub(crate) fn error_at(&self, placeholder: &Placeholder, message: impl ToString) -> syn::Error {
-        self.pointed(placeholder.at, placeholder.root.chars().count(), &message.to_string())
+    pub(crate) fn error_at(&self, placeholder: &Placeholder, message: &str) -> syn::Error {
+        let name = placeholder.root.trim_start_matches("r#");
+        self.pointed(placeholder.at, name.chars().count(), message)
     }
 
     fn error(&self, at: usize, length: usize, message: &str) -> syn::Error {

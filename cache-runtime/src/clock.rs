@@ -78,14 +78,6 @@ impl Time {
             Self::Given(clock) => nanos(clock.now()),
         }
     }
-
-    /// Nanoseconds, at full resolution: how long a run took.
-    pub(crate) fn precise(&self) -> u64 {
-        match self {
-            Self::Kernel => kernel::precise(),
-            Self::Given(clock) => nanos(clock.now()),
-        }
-    }
 }
 
 impl fmt::Debug for Time {
@@ -109,16 +101,7 @@ mod kernel {
 
     #[inline]
     pub(super) fn coarse() -> u64 {
-        read(ClockId::MonotonicCoarse)
-    }
-
-    pub(super) fn precise() -> u64 {
-        read(ClockId::Monotonic)
-    }
-
-    #[inline]
-    fn read(clock: ClockId) -> u64 {
-        let time = clock_gettime(clock);
+        let time = clock_gettime(ClockId::MonotonicCoarse);
         // The monotonic clock counts up from the start of the machine.
         #[expect(clippy::cast_sign_loss, reason = "neither is ever below zero")]
         let (seconds, nanos) = (time.tv_sec as u64, time.tv_nsec as u64);
@@ -131,10 +114,6 @@ mod kernel {
     use std::{sync::OnceLock, time::Instant};
 
     pub(super) fn coarse() -> u64 {
-        precise()
-    }
-
-    pub(super) fn precise() -> u64 {
         static START: OnceLock<Instant> = OnceLock::new();
         super::nanos(START.get_or_init(Instant::now).elapsed())
     }

@@ -29,9 +29,8 @@ pub use stats::{FunctionStats, Stats};
 pub mod __private {
     pub use crate::{
         call::{
-            AnyError, CallBuilder, ClonedError, FallibleOptionalOutput, FallibleOutput, NoPart,
-            OptionalOutput, Output, Part, PartOf, PlainOutput, TextError, call, path_of,
-            type_name_of, unexpanded,
+            AnyError, CallBuilder, ClonedError, NoPart, Output, Part, PartOf, ShapeOf, TextError,
+            call, path_of, type_name_of, unexpanded,
         },
         key::{Nesting, Site},
         remote::{Found, Leased, Remote, Reply, Seen, Token},

@@ -1,6 +1,6 @@
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Path, spanned::Spanned as _};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     args::{CachedArgs, Jitter, Local, Ttl},
@@ -18,8 +18,8 @@ use crate::{
 /// ```text
 /// fn get_user(id: u64) -> ::larder::Cached<impl Future<Output = Result<User, E>>> {
 ///     let __call = {
-///         static SITE: Site = Site::new().key("user:{}").ttl(60_000);
-///         let mut __call = call(&SITE, path_of(|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
+///         static __SITE: Site = Site::new().key("user:{}").ttl(60_000);
+///         let mut __call = call(&__SITE, path_of(|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
 ///         (&Part(&id)).write_to(__call.out());
 ///         __call
 ///     };
@@ -33,7 +33,6 @@ pub(crate) fn expand(
     errors: &mut Errors,
 ) -> Option<TokenStream> {
     check_settings(args, errors);
-    check_output(function, errors);
     if args.detached.is_some() {
         let message = "a detached call outlives its caller, so its arguments must be owned";
         check_owned(function, message, errors);
@@ -43,6 +42,7 @@ pub(crate) fn expand(
         errors.at(function.sig.fn_token.span, "`#[cached]` needs an `async fn`");
         return None;
     };
+    check_output(args, &shape, errors);
     check_key(args, template.as_ref(), &shape, errors);
     let call = call(args, krate, template.as_ref(), &shape);
     Some(emit(args, krate, function, &shape, &call))
@@ -57,45 +57,61 @@ fn emit(
 ) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
     let output = &shape.output;
+    let at_output = at_output(shape);
     let run = match args.detached {
         Some(span) => Ident::new("or_spawn", span),
-        None => Ident::new("or_else", Span::call_site()),
+        None => Ident::new("or_else", at_output),
     };
+    let run = quote_spanned!(at_output=> __call.#run);
     let mut sig = sig.clone();
     let value = match shape.asyncness {
         Asyncness::Native => {
             sig.asyncness = None;
-            sig.output = syn::parse_quote_spanned!(shape.output_span=>
+            // The edition of the `impl` decides what it captures: ours, whatever the user's is.
+            sig.output = syn::parse_quote_spanned!(at_output=>
                 -> #krate::Cached<impl ::core::future::Future<Output = #output>>
             );
-            // The never-taken return gives inference and coercions what the signature said; the
-            // statements are spliced, for a block of their own would be an unneeded one.
+            let typed = typed(shape);
+            // Spliced, for a block of their own would be an unneeded one.
             let statements = body.stream();
-            quote_spanned!(Span::mixed_site()=>
-                __call.#run(async move {
-                    #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
-                    if false {
-                        let __output: #output = loop {};
-                        return __output;
-                    }
-                    #statements
-                })
-            )
+            let run_body = quote_spanned!(body.span()=> async move { #typed #statements });
+            quote_spanned!(at_output=> #run(#run_body))
         }
         Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
-            ::std::boxed::Box::pin(__call.#run(async move {
+            ::std::boxed::Box::pin(#run(async move {
                 let __body = #body;
                 __body.await
             }))
         ),
     };
+    let is_inlined = attrs.iter().any(|attr| attr.path().is_ident("inline"));
+    let inline = (!is_inlined).then(|| quote!(#[inline]));
     quote_spanned!(Span::mixed_site()=>
         #(#attrs)*
         #[allow(refining_impl_trait, clippy::manual_async_fn)]
-        #[inline]
+        #inline
         #vis #sig {
+            #[allow(clippy::used_underscore_binding)]
             let __call = #call;
             #value
+        }
+    )
+}
+
+/// At the return type: there is the error if the value cannot be cached. One span for all that
+/// needs it to be, for the compiler leaves out what follows from an error of the same span.
+fn at_output(shape: &Shape) -> Span {
+    Span::mixed_site().located_at(shape.output_span)
+}
+
+/// A return that is never taken: it gives inference and coercions what the signature said.
+pub(crate) fn typed(shape: &Shape) -> TokenStream {
+    let output = &shape.output;
+    quote_spanned!(at_output(shape)=>
+        #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
+        if false {
+            let __output: #output = loop {};
+            return __output;
         }
     )
 }
@@ -105,45 +121,45 @@ fn call(args: &CachedArgs, krate: &Path, template: Option<&Template>, shape: &Sh
     let site = site(args, template);
     let output = &shape.output;
     let private = quote!(#krate::__private);
-    let shape_of = Ident::new(
-        if args.not_remote.is_some() { "memory_shape" } else { "shape" },
-        shape.output_span,
-    );
-    // Spanned at the return type: there is the error if the value cannot be cached.
-    let of_output = quote_spanned!(shape.output_span=> (&&&#private::Output::<#output>::OF));
+    let at_output = at_output(shape);
+    let shape_of =
+        Ident::new(if args.not_remote.is_some() { "memory_shape" } else { "shape" }, at_output);
     let sharing = match &args.share_error {
-        Some(share) => quote!(.share_error(#share)),
+        Some(copy) => quote_spanned!(at_output=> .share_error(#copy)),
         None => quote!(),
     };
-    let on = args.cache.as_ref().map(|cache| quote!(.on(&#cache)));
+    let on = args.cache.as_ref().map(|cache| {
+        let cache = quote_spanned!(cache.span()=> &#cache);
+        quote_spanned!(at_output=> .on(#cache))
+    });
     let ttl = match &args.ttl {
-        Some(Ttl::Of(ttl)) => quote_spanned!(ttl.span()=> .ttl(#ttl)),
-        Some(Ttl::By(ttl)) => quote_spanned!(ttl.span()=> .ttl_by(#ttl)),
+        Some(Ttl::Of(ttl)) => {
+            let set = Ident::new("ttl", ttl.span());
+            quote_spanned!(at_output=> .#set(#ttl))
+        }
+        Some(Ttl::By(ttl)) => quote_spanned!(at_output=> .ttl_by(#ttl)),
         Some(Ttl::Fixed(_)) | None => quote!(),
     };
-    let cache_if = args.cache_if.as_ref().map(|admit| quote!(.cache_if(#admit)));
-    let none_ttl = args.none_ttl.map(|_| {
-        let none_ttl = Ident::new("none_ttl", shape.output_span);
-        quote_spanned!(Span::mixed_site()=> __call.#none_ttl();)
-    });
+    let cache_if = args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
+    let none_ttl = args.none_ttl.map(|_| quote_spanned!(at_output=> __call.none_ttl();));
     let key = match (&args.key, template) {
         (Some(key), Some(template)) => by_template(&private, &key.named, template, shape),
         _ => by_hash(args, shape),
     };
-    quote_spanned!(Span::mixed_site()=> {
+    quote_spanned!(at_output=> {
         #[allow(unused_imports)]
         use #private::{
-            AnyError as _, ClonedError as _, FallibleOptionalOutput as _, FallibleOutput as _,
-            NoPart as _, OptionalOutput as _, PartOf as _, PlainOutput as _, TextError as _,
+            AnyError as _, ClonedError as _, NoPart as _, PartOf as _, ShapeOf as _, TextError as _,
         };
-        static SITE: #private::Site = #private::Site::new()#site;
-        #[allow(unused_mut)]
-        let mut __call = #private::call(
-            &SITE,
+        static __SITE: #private::Site = #private::Site::new()#site;
+        let __call = #private::call(
+            &__SITE,
             #private::path_of(|| ()),
-            #of_output.#shape_of(),
+            (&&&#private::Output::<#output>::OF).#shape_of(),
             (&&&#private::Output::<#output>::OF).sharing(),
-        )#on #ttl #cache_if #sharing;
+        );
+        #[allow(unused_mut)]
+        let mut __call = __call #on #ttl #cache_if #sharing;
         #none_ttl
         #key
         __call
@@ -192,10 +208,10 @@ fn site(args: &CachedArgs, template: Option<&Template>) -> TokenStream {
 /// Without `key`: every argument that is not skipped, in the order of the signature.
 fn by_hash(args: &CachedArgs, shape: &Shape) -> TokenStream {
     let kept = shape.args.iter().filter(|arg| !args.skip.contains(&arg.name));
-    kept.map(|Arg { name, ty, is_impl }| {
-        let write = Ident::new(if *is_impl { "typed" } else { "part" }, ty.span());
-        // Spanned at the type: there is the error if it is no key part.
-        let argument = quote_spanned!(ty.span()=> &#name);
+    kept.map(|Arg { name, is_impl }| {
+        // Spanned at the argument: there is the error if it is no key part.
+        let write = Ident::new(if *is_impl { "typed" } else { "part" }, name.span());
+        let argument = quote_spanned!(name.span()=> &#name);
         quote_spanned!(Span::mixed_site()=> __call.out().#write(#argument);)
     })
     .collect()
@@ -223,7 +239,7 @@ fn by_template(
     let literal = &template.literal;
     let check = is_plain.then(|| {
         let shadows = template.placeholders.iter().map(|placeholder| {
-            let shadow = Ident::new(&placeholder.root, literal.span());
+            let shadow = ident(&placeholder.root, literal.span());
             let value = value_of(placeholder, named, template, shape);
             quote_spanned!(Span::mixed_site()=> let #shadow = #private::Part(&#value);)
         });
@@ -234,6 +250,16 @@ fn by_template(
             }
         )
     });
+    let write = |checked: &str, unchecked: &str, value: &TokenStream| {
+        if is_plain {
+            let write = Ident::new(checked, Span::mixed_site());
+            quote_spanned!(Span::mixed_site()=> (&#private::Part(&#value)).#write(__call.out());)
+        } else {
+            let write = Ident::new(unchecked, template.span());
+            let value = quote_spanned!(template.span()=> (&#value));
+            quote_spanned!(Span::mixed_site()=> __call.out().#write #value;)
+        }
+    };
     let mut typed: Vec<&Ident> = Vec::new();
     let mut writes = TokenStream::new();
     for placeholder in &template.placeholders {
@@ -246,17 +272,11 @@ fn by_template(
             _ if is_type => quote_spanned!(Span::mixed_site()=>
                 __call.out().type_name(::core::any::type_name::<#value>());
             ),
-            Some(Arg { name, is_impl: true, .. }) if placeholder.fields.is_empty() => {
+            Some(Arg { name, is_impl: true }) if placeholder.fields.is_empty() => {
                 typed.push(name);
-                quote_spanned!(Span::mixed_site()=> __call.out().typed(&#value);)
+                write("write_typed_to", "typed", &value)
             }
-            _ if is_plain => quote_spanned!(Span::mixed_site()=>
-                (&#private::Part(&#value)).write_to(__call.out());
-            ),
-            _ => {
-                let part = quote_spanned!(template.span()=> part(&#value));
-                quote_spanned!(Span::mixed_site()=> __call.out().#part;)
-            }
+            _ => write("write_to", "part", &value),
         });
     }
     // An argument of a type that the caller chooses counts with its type, asked for or not.
@@ -265,18 +285,22 @@ fn by_template(
         let in_value = named.iter().any(|(_, value)| mentions(value, &arg.name));
         arg.is_impl && !typed.contains(&&arg.name) && (in_template || in_value)
     };
-    let types = shape.args.iter().filter(used).map(|arg| {
+    let unasked = shape.args.iter().filter(used).map(|arg| {
         let name = &arg.name;
         quote_spanned!(Span::mixed_site()=>
             __call.out().type_name(#private::type_name_of(&#name));
         )
     });
-    quote_spanned!(Span::mixed_site()=> #(#bindings)* #check #writes #(#types)*)
+    quote_spanned!(Span::mixed_site()=> #(#bindings)* #check #writes #(#unasked)*)
 }
 
 /// The name that the value of `lang = expr` is bound to: apart from any argument.
 fn bound(name: &Ident) -> Ident {
-    Ident::new(&format!("__key_{name}"), Span::mixed_site())
+    format_ident!("__key_{}", name.unraw(), span = Span::mixed_site())
+}
+
+fn ident(name: &str, span: Span) -> Ident {
+    name.strip_prefix("r#").map_or_else(|| Ident::new(name, span), |raw| Ident::new_raw(raw, span))
 }
 
 /// Input: `{self.tenant}`. Output: `self.tenant`.
@@ -302,20 +326,19 @@ fn value_of(
             let known = shape.args.iter().map(|arg| &arg.name).chain(&shape.types).chain(&shape.consts);
             let known = known.into_iter().find(|known| *known == root);
             let span = known.map_or(template.span(), |known| at(known.span()));
-            Ident::new(root, span).to_token_stream()
+            ident(root, span).to_token_stream()
         }
     };
     with_fields(&root, placeholder, template)
 }
 
 fn with_fields(root: &TokenStream, placeholder: &Placeholder, template: &Template) -> TokenStream {
-    let fields = placeholder.fields.iter().map(|field| match field.parse::<u32>() {
-        Ok(index) => {
+    let fields = placeholder.fields.iter().map(|field| {
+        if let Ok(index) = field.parse() {
             let index = syn::Index { index, span: template.span() };
             quote_spanned!(template.span()=> .#index)
-        }
-        Err(_) => {
-            let field = Ident::new(field, template.span());
+        } else {
+            let field = ident(field, template.span());
             quote_spanned!(template.span()=> .#field)
         }
     });

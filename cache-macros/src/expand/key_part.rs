@@ -1,23 +1,24 @@
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Data, DeriveInput, Fields, Index, Path, parse_quote, spanned::Spanned as _};
 
 /// Input: `struct Page { author: String, number: u32 }`.
 /// Output: `impl KeyPart for Page { fn write(&self, out) { out.tuple(|out| { out.part(…); … }) } }`.
 pub(crate) fn key_part(item: TokenStream) -> TokenStream {
-    match syn::parse2(item).and_then(expand) {
+    match syn::parse2(item).and_then(|item| expand(&item)) {
         Ok(expanded) => expanded,
         Err(error) => error.to_compile_error(),
     }
 }
 
-fn expand(item: DeriveInput) -> syn::Result<TokenStream> {
-    let krate = krate(&item)?;
+fn expand(item: &DeriveInput) -> syn::Result<TokenStream> {
+    let krate = krate(item)?;
     let write = match &item.data {
         Data::Struct(data) => {
-            let fields = fields(&data.fields, |index, name| match name {
-                Some(name) => quote!(&self.#name),
-                None => {
+            let fields = fields(&data.fields, |index, name| {
+                if let Some(name) = name {
+                    quote!(&self.#name)
+                } else {
                     let index = Index::from(index);
                     quote!(&self.#index)
                 }
@@ -44,9 +45,9 @@ fn expand(item: DeriveInput) -> syn::Result<TokenStream> {
                         Self::#ident(#(#bound),*) => __out.variant(#name, |__out| { #(#fields)* }),
                     ),
                     Fields::Named(named) => {
-                        let names = named.named.iter().map(|field| &field.ident);
+                        let idents = named.named.iter().map(|field| &field.ident);
                         quote!(
-                            Self::#ident { #(#names: #bound),* } => {
+                            Self::#ident { #(#idents: #bound),* } => {
                                 __out.variant(#name, |__out| { #(#fields)* })
                             }
                         )
@@ -66,7 +67,9 @@ fn expand(item: DeriveInput) -> syn::Result<TokenStream> {
     }
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let ident = &item.ident;
-    Ok(quote_spanned!(Span::mixed_site()=>
+    // At the call site, as its parts are: no expression of the user stands in it, whose names
+    // could meet ours.
+    Ok(quote!(
         #[automatically_derived]
         impl #impl_generics #krate::KeyPart for #ident #type_generics #where_clause {
             #[allow(unused_variables)]

@@ -14,6 +14,7 @@ use crate::{
     signature::Function,
 };
 
+pub(crate) use cached::typed;
 pub(crate) use key_part::key_part;
 
 /// One attribute of this crate on a function. They nest as they are read: the topmost is the
@@ -28,13 +29,14 @@ const OURS: [&str; 1] = ["cached"];
 /// Expands the topmost attribute of this crate on a function, and with it those below.
 pub(crate) fn attribute(name: &'static str, args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
-    let mut function = match syn::parse2::<Function>(item.clone()) {
-        Ok(function) => function,
-        Err(_) => {
-            errors.at(Span::call_site(), format_args!("`#[{name}]` needs an `async fn`"));
-            let errors = errors.finish().err();
-            return quote::quote!(#errors #item);
-        }
+    let Ok(mut function) = syn::parse2::<Function>(item.clone()) else {
+        let message = match syn::parse2::<syn::TraitItemFn>(item.clone()) {
+            Ok(_) => format!("`#[{name}]` needs a body to run; put it on the implementation"),
+            Err(_) => format!("`#[{name}]` needs an `async fn`"),
+        };
+        errors.at(Span::call_site(), message);
+        let errors = errors.finish().err();
+        return quote::quote!(#errors #item);
     };
     let layers = layers(name, args, &mut function, &mut errors);
     check_below(&function.attrs, name, &mut errors);

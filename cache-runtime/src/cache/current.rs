@@ -88,8 +88,8 @@ impl InScope {
     /// The function of a call runs in the scope that the call was made in. A run without a
     /// flight is part of the one around it.
     pub(crate) fn of_run(call: &Call, flight: Option<&Arc<Flight>>) -> Self {
-        let scope = match &call.scope {
-            Some(other) => Some((**other).clone()),
+        let scope = match &call.extra {
+            Some(extra) => extra.scope.clone(),
             None if call.given => None,
             None => call.cache.is_of_scope().then(|| call.cache.clone()),
         };

@@ -23,7 +23,7 @@ pub use options::Options;
 use crate::{
     clock::Time,
     error::{ConfigError, Error, InstallError},
-    key::{KeyBytes, KeyText},
+    key::{KeyText, Lookup},
     local::{Flights, Generations, KeptAny, Named, Store},
     remote::Remote,
     stats::{Functions, Stats},
@@ -195,7 +195,7 @@ impl Cache {
     pub(crate) async fn invalidate_named(
         &self,
         text: KeyText,
-        key: Option<&KeyBytes>,
+        key: Option<Lookup<'_>>,
     ) -> Result<(), Error> {
         let name = self.flights.name(text);
         let Some(remote) = &self.remote else {
@@ -263,18 +263,21 @@ pub trait AsCache {
     fn as_cache(&self) -> &Cache;
 }
 
+#[diagnostic::do_not_recommend]
 impl AsCache for Cache {
     fn as_cache(&self) -> &Cache {
         self
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: AsCache + ?Sized> AsCache for &T {
     fn as_cache(&self) -> &Cache {
         T::as_cache(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: AsCache + ?Sized> AsCache for Arc<T> {
     fn as_cache(&self) -> &Cache {
         T::as_cache(self)

@@ -4,7 +4,7 @@ use std::{any::TypeId, future::Future, time::Duration};
 
 use super::Cache;
 use crate::{
-    call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
+    call::{Cacheable, Call, CallBuilder, Codec, Extra, Fallible, Life, Shape as _},
     clock::nanos,
     key::{Jitter, KeyBytes, Lifetimes, Site, load_instance},
 };
@@ -91,14 +91,17 @@ impl Cache {
         let shape = Fallible::<T, E>::of_loader();
         let instance = load_instance(TypeId::of::<T>(), options.version, shape.codec());
         let current = Self::current();
+        let local = options.lifetimes.local;
+        let extra = Extra {
+            scope: current.is_of_scope().then_some(current),
+            local: (local != u64::MAX).then_some(local),
+        };
         let call = Call {
             cache: self.clone(),
             instance,
             given: true,
-            scope: current.is_of_scope().then(|| Box::new(current)),
-            ttl: options.lifetimes.ttl,
-            local: options.lifetimes.local,
-            key: KeyBytes::of_text(instance.entity.number, key),
+            extra: (extra.scope.is_some() || extra.local.is_some()).then(|| Box::new(extra)),
+            key: KeyBytes::of_text(key),
         };
         let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
         CallBuilder::of_load(call, life, shape).or_else(load).await
@@ -113,8 +116,9 @@ struct LoadLife {
 }
 
 impl<T: Cacheable> Life<T> for LoadLife {
-    fn life(&self, fixed: u64, value: &T) -> u64 {
-        if self.codec.is_none(value) { self.lifetimes.none_ttl } else { fixed }
+    fn life(&self, _: &Site, value: &T) -> u64 {
+        let Lifetimes { ttl, none_ttl, .. } = self.lifetimes;
+        if self.codec.is_none(value) { none_ttl } else { ttl }
     }
 
     fn lifetimes<'a>(&'a self, _: &'a Site) -> &'a Lifetimes {

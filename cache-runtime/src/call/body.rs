@@ -148,7 +148,7 @@ where
 }
 
 /// Runs a body for a flight.
-async fn run<B: Future>(call: &Call, mut lead: Lead, body: B) -> (Lead, B::Output) {
+async fn run<B: Future>(call: &Call, lead: Lead, body: B) -> (Lead, B::Output) {
     let scope = InScope::of_run(call, Some(lead.flight()));
     lead.run();
     let output = scope.run(body).await;

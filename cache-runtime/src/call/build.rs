@@ -3,9 +3,9 @@
 use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration};
 
 use super::{
-    Cached, Call,
+    Cached, Call, Extra,
     body::{Detached, Inline, Place},
-    policy::{Admit, AdmitAll, AdmitBy, FixedLife, Knobs, Life, LifeBy, Policy, join},
+    policy::{Admit, AdmitAll, AdmitBy, Knobs, Life, LifeBy, LifeOf, SiteLife, Policy, join},
     shape::{HasNone, Shape},
     share::{ByClosure, ShareError, Unshared},
 };
@@ -35,19 +35,17 @@ pub fn call<S: Shape, H>(
     path: &'static str,
     shape: S,
     share: H,
-) -> CallBuilder<S, FixedLife, AdmitAll, H> {
+) -> CallBuilder<S, SiteLife, AdmitAll, H> {
     let value = TypeId::of::<S::Value>();
     let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
     let call = Call {
         cache: Cache::current(),
         instance,
         given: false,
-        scope: None,
-        ttl: site.lifetimes.ttl,
-        local: site.lifetimes.local,
-        key: KeyBytes::new(instance.entity.number),
+        extra: None,
+        key: KeyBytes::new(),
     };
-    CallBuilder { call, knobs: Knobs { life: FixedLife, admit: AdmitAll, share }, shape: PhantomData }
+    CallBuilder { call, knobs: Knobs { life: SiteLife, admit: AdmitAll, share }, shape: PhantomData }
 }
 
 /// A call without its body.
@@ -57,7 +55,9 @@ pub struct CallBuilder<S, L, C, H> {
     shape: PhantomData<fn() -> S>,
 }
 
-impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
+// The bounds are on the methods, and not on the impl: a value that cannot be cached is one error
+// about a bound, and not one more about each method that is not there.
+impl<S, L, C, H> CallBuilder<S, L, C, H> {
     pub fn out(&mut self) -> KeyWriter<'_> {
         self.call.key.writer()
     }
@@ -67,15 +67,20 @@ impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
     pub fn on(mut self, cache: &impl AsCache) -> Self {
         let current = std::mem::replace(&mut self.call.cache, cache.as_cache().clone());
         self.call.given = true;
-        self.call.scope = current.is_of_scope().then(|| Box::new(current));
+        if current.is_of_scope() {
+            self.call.extra = Some(Box::new(Extra { scope: Some(current), local: None }));
+        }
         self
     }
 
     /// `ttl = expr`
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.call.ttl = nanos(ttl);
-        self
+    pub fn ttl(self, ttl: Duration) -> CallBuilder<S, LifeOf, C, H> {
+        self.living(LifeOf(nanos(ttl)))
+    }
+
+    fn living<By>(self, life: By) -> CallBuilder<S, By, C, H> {
+        let Knobs { admit, share, .. } = self.knobs;
+        CallBuilder { call: self.call, knobs: Knobs { life, admit, share }, shape: PhantomData }
     }
 
     /// `none_ttl`, of a function that has a `None`.
@@ -88,19 +93,16 @@ impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
     /// `ttl = |value| …`
     pub fn ttl_by<By>(self, life: By) -> CallBuilder<S, LifeBy<By>, C, H>
     where
+        S: Shape,
         By: Fn(&S::Value) -> Duration + Copy + Send + Sync + 'static,
     {
-        let Knobs { admit, share, .. } = self.knobs;
-        CallBuilder {
-            call: self.call,
-            knobs: Knobs { life: LifeBy(life), admit, share },
-            shape: PhantomData,
-        }
+        self.living(LifeBy(life))
     }
 
     /// `cache_if = |value| …`
     pub fn cache_if<By>(self, admit: By) -> CallBuilder<S, L, AdmitBy<By>, H>
     where
+        S: Shape,
         By: Fn(&S::Value) -> bool + Copy + Send + Sync + 'static,
     {
         let Knobs { life, share, .. } = self.knobs;
@@ -114,6 +116,7 @@ impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
     /// `share_error = |error| …`
     pub fn share_error<By>(self, share: By) -> CallBuilder<S, L, C, ByClosure<By>>
     where
+        S: Shape,
         By: Fn(&S::Error) -> S::Error + Copy + Send + Sync + 'static,
         S::Error: Send + 'static,
     {
@@ -126,17 +129,15 @@ impl<S: Shape, L, C, H> CallBuilder<S, L, C, H> {
     }
 }
 
-impl<S, L, C, H> CallBuilder<S, L, C, H>
-where
-    S: Shape,
-    L: Life<S::Value>,
-    C: Admit<S::Value>,
-    H: ShareError<S::Error>,
-{
+impl<S, L, C, H> CallBuilder<S, L, C, H> {
     /// Runs the body where the call is polled.
     pub fn or_else<B>(self, body: B) -> Cached<Inline<Policy<S, L, C, H>, B>>
     where
-        B: Future<Output = S::Output>,
+        S: Shape<Output = B::Output>,
+        L: Life<S::Value>,
+        C: Admit<S::Value>,
+        H: ShareError<S::Error>,
+        B: Future,
     {
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
         Cached::new(self.call, join::<S>, Inline::ops, Inline { policy, body })
@@ -145,8 +146,11 @@ where
     /// Runs the body on a task of its own.
     pub fn or_spawn<B>(self, body: B) -> Cached<Detached<Policy<S, L, C, H>, B>>
     where
-        B: Future<Output = S::Output> + Send + 'static,
-        S: 'static,
+        S: Shape<Output = B::Output> + 'static,
+        L: Life<S::Value>,
+        C: Admit<S::Value>,
+        H: ShareError<S::Error>,
+        B: Future + Send + 'static,
         S::Output: Send + 'static,
     {
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
@@ -183,17 +187,24 @@ impl<T: KeyPart + ?Sized> fmt::Display for Part<'_, T> {
 /// Writes an argument.
 pub trait PartOf {
     fn write_to(&self, out: KeyWriter<'_>);
+    /// Its type too.
+    fn write_typed_to(&self, out: KeyWriter<'_>);
 }
 
 impl<T: KeyPart + ?Sized> PartOf for Part<'_, T> {
     fn write_to(&self, mut out: KeyWriter<'_>) {
         out.part(self.0);
     }
+
+    fn write_typed_to(&self, mut out: KeyWriter<'_>) {
+        out.typed(self.0);
+    }
 }
 
 /// Takes what is no key part, so that the one error about it is the one that `Part` makes.
 pub trait NoPart {
     fn write_to(&self, _: KeyWriter<'_>) {}
+    fn write_typed_to(&self, _: KeyWriter<'_>) {}
 }
 
 impl<T: ?Sized> NoPart for &Part<'_, T> {}

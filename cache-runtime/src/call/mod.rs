@@ -2,6 +2,7 @@
 
 mod body;
 mod build;
+mod engine;
 mod entry;
 mod holds;
 mod policy;
@@ -12,7 +13,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -24,23 +25,18 @@ pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
 pub(crate) use policy::Life;
 pub(crate) use shape::{Codec, Fallible, Shape};
-pub use shape::{
-    Cacheable, FallibleOptionalOutput, FallibleOutput, OptionalOutput, Output, PlainOutput,
-};
+pub use shape::{Cacheable, Output, ShapeOf};
 pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{
-    cache::{Cache, InScope, Inner},
+    cache::Inner,
     error::Error,
-    key::{Instance, KeyBytes, KeyText},
-    local::{
-        Begun, Flights, Followed, Header, KeptAny, Lead, Mode, Outcome, SharedError, Stamp,
-        WaitEdge, follow,
-    },
-    remote::{self, Fetched, Seen},
+    local::{KeptAny, Lead, Mode, SharedError},
 };
+use engine::{Boxed, From, Function, Reason, State, drive};
+pub(crate) use engine::{Call, Extra};
 use entry::Put;
-use policy::{Made, Settled};
+use policy::Settled;
 
 pin_project! {
     /// A call of a cached function: a future of the function's output, and the handle of its
@@ -76,54 +72,6 @@ pub(crate) struct Ops<F: Future> {
     detach: Option<fn(Pin<&mut F>, &Call, Lead) -> Option<Lead>>,
 }
 
-/// A call by its key: everything that does not depend on the function's types.
-#[derive(Clone, Debug)]
-#[doc(hidden)]
-pub struct Call {
-    pub(crate) cache: Cache,
-    pub(crate) instance: &'static Instance,
-    /// Whether `cache` was given, so that it says nothing about the scope.
-    pub(crate) given: bool,
-    /// The scope, if that is of another cache.
-    pub(crate) scope: Option<Box<Cache>>,
-    /// In nanoseconds.
-    pub(crate) ttl: u64,
-    /// The longest life in the memory of the process; 0 for none.
-    pub(crate) local: u64,
-    pub(crate) key: KeyBytes,
-}
-
-/// Where a call is. Small, and in a box what is not: a call is moved a few times before it is
-/// polled, and most end as hits.
-enum State {
-    Made(Mode),
-    Following(Boxed<(Followed, Option<WaitEdge>)>),
-    Fetching(Boxed<(Fetched, Option<WaitEdge>)>),
-    Leading(Box<Leading>),
-    /// The run, and with it the lead, is on a task of its own.
-    Away(#[expect(dead_code, reason = "held as long as the call waits")] Option<WaitEdge>),
-    /// Without a flight.
-    Alone(Reason),
-    Filling(Boxed<Arc<KeptAny>>),
-    Done,
-}
-
-struct Leading {
-    lead: Lead,
-    /// The run that this call is made in waits for it.
-    edge: Option<WaitEdge>,
-}
-
-/// Why a call runs without a flight.
-#[derive(Clone, Copy)]
-enum Reason {
-    Disabled,
-    /// `uncached()`, or to wait for another's run would be to wait for itself.
-    Unstored,
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// Where the value of a call came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -139,38 +87,6 @@ pub enum Source {
     Function,
     /// The function, because the cache is switched off.
     Disabled,
-}
-
-/// A source whose age is a duration only if somebody asks: to divide is a tenth of a hit.
-#[derive(Clone, Copy)]
-enum From {
-    Memory { nanos: u64 },
-    Shared,
-    Function,
-    Disabled,
-}
-
-impl From {
-    #[inline]
-    fn memory(entry: &KeptAny, now: u64) -> Self {
-        Self::Memory { nanos: now.saturating_sub(entry.header.loaded) }
-    }
-
-    fn source(self) -> Source {
-        match self {
-            Self::Memory { nanos } => Source::Memory { age: Duration::from_nanos(nanos) },
-            Self::Shared => Source::Shared,
-            Self::Function => Source::Function,
-            Self::Disabled => Source::Disabled,
-        }
-    }
-}
-
-/// What a step of the engine comes to, before the function's types come in.
-enum Step {
-    /// At that moment.
-    Hit(Arc<KeptAny>, u64),
-    Go(State),
 }
 
 impl<F: Future> Cached<F> {
@@ -301,112 +217,69 @@ impl<F: Future> Cached<F> {
         let cache: &Inner = &this.call.cache;
         if let State::Made(Mode::Load) = this.state
             && let Some((entry, now)) = this.call.look(cache)
+            && let loaded = entry.header.loaded
             && let Some(output) = (this.join)(&entry)
         {
             cache.functions.of(this.call.instance.number).hit();
             // Without a drop of what it replaces: there is nothing in it.
             std::mem::forget(std::mem::replace(self.project().state, State::Done));
-            return Poll::Ready((output, From::memory(&entry, now)));
+            return Poll::Ready((output, From::memory(loaded, now)));
         }
         self.poll_miss(cx)
     }
 
     #[cold]
     fn poll_miss(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
-        let mut this = self.project();
-        loop {
-            // An output, or nothing that this call can use.
-            let (output, source) = match this.state {
-                State::Made(mode) => match this.call.begin(*mode) {
-                    Step::Hit(entry, now) => {
-                        this.call.cache.functions.of(this.call.instance.number).hit();
-                        ((this.join)(&entry), From::memory(&entry, now))
-                    }
-                    Step::Go(state) => {
-                        *this.state = state;
-                        continue;
-                    }
-                },
-                State::Following(wait) => match ready!(wait.as_mut().poll(cx)) {
-                    (Followed::Lead(lead), edge) => {
-                        *this.state = this.call.lead(lead, Seen::Nothing, edge);
-                        continue;
-                    }
-                    (Followed::Overdue | Followed::Landed(Outcome::Again), _) => {
-                        *this.state = State::Made(Mode::Load);
-                        continue;
-                    }
-                    (Followed::Landed(outcome), _) => {
-                        let output = match outcome {
-                            Outcome::Value(entry) => (this.join)(&entry),
-                            Outcome::Error(shared) => ((this.ops)().fail)(&shared),
-                            Outcome::Unshared | Outcome::Again => None,
-                        };
-                        (output, From::Shared)
-                    }
-                },
-                State::Fetching(fetch) => match ready!(fetch.as_mut().poll(cx)) {
-                    (Fetched::Value(entry), _) => {
-                        let now = this.call.cache.time.now();
-                        ((this.join)(&entry), From::memory(&entry, now))
-                    }
-                    (Fetched::Run(lead), edge) => {
-                        *this.state = State::Leading(Box::new(Leading { lead, edge }));
-                        continue;
-                    }
-                },
-                State::Leading(_) => {
-                    let State::Leading(mut leading) = std::mem::take(this.state) else { continue };
-                    if let Some(detach) = (this.ops)().detach {
-                        let Leading { lead, edge } = *leading;
-                        match detach(this.body.as_mut(), this.call, lead) {
-                            Some(lead) => *leading = Leading { lead, edge },
-                            None => {
-                                *this.state = State::Away(edge);
-                                continue;
-                            }
-                        }
-                    }
-                    leading.lead.run();
-                    let scope = InScope::of_run(this.call, Some(leading.lead.flight()));
-                    let polled = scope.enter(|| this.body.as_mut().poll(cx));
-                    let Poll::Ready(output) = polled else {
-                        *this.state = State::Leading(leading);
-                        return Poll::Pending;
-                    };
-                    leading.lead.ran();
-                    let body = this.body.as_ref().get_ref();
-                    match ((this.ops)().settle)(body, this.call, leading.lead, output) {
-                        Settled::Done(output) => (Some(output), From::Function),
-                        Settled::Filling(filling) => {
-                            *this.state = State::Filling(filling);
-                            continue;
-                        }
-                    }
-                }
-                State::Filling(filling) => {
-                    let entry = ready!(filling.as_mut().poll(cx));
-                    ((this.join)(&entry), From::Function)
-                }
-                State::Away(_) => (Some(ready!(this.body.as_mut().poll(cx))), From::Function),
-                State::Alone(reason) => {
-                    let source = match reason {
-                        Reason::Disabled => From::Disabled,
-                        Reason::Unstored => From::Function,
-                    };
-                    let scope = InScope::of_run(this.call, None);
-                    (Some(ready!(scope.enter(|| this.body.as_mut().poll(cx)))), source)
-                }
-                // As any future of a function: polled again after it was ready.
-                State::Done => panic!("a cached call was polled after completion"),
-            };
-            *this.state = State::Done;
-            if let Some(output) = output {
-                return Poll::Ready((output, source));
+        let this = self.project();
+        let ops = (this.ops)();
+        let mut function = Typed { join: *this.join, ops, body: this.body, output: None };
+        let from = ready!(drive(this.call, this.state, &mut function, cx));
+        match function.output {
+            Some(output) => Poll::Ready((output, from)),
+            // The engine is ready when the function said that it has an output.
+            None => unreachable!(),
+        }
+    }
+}
+
+/// A function as the engine sees it, with the output that it made last.
+struct Typed<'a, F: Future> {
+    join: fn(&KeptAny) -> Option<F::Output>,
+    ops: Ops<F>,
+    body: Pin<&'a mut F>,
+    output: Option<F::Output>,
+}
+
+impl<F: Future> Function for Typed<'_, F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.output = Some(ready!(self.body.as_mut().poll(cx)));
+        Poll::Ready(())
+    }
+
+    fn join(&mut self, entry: &KeptAny) -> bool {
+        self.output = (self.join)(entry);
+        self.output.is_some()
+    }
+
+    fn fail(&mut self, shared: &SharedError) -> bool {
+        self.output = (self.ops.fail)(shared);
+        self.output.is_some()
+    }
+
+    fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead> {
+        match self.ops.detach {
+            Some(detach) => detach(self.body.as_mut(), call, lead),
+            None => Some(lead),
+        }
+    }
+
+    fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Arc<KeptAny>>> {
+        match (self.ops.settle)(self.body.as_ref().get_ref(), call, lead, self.output.take()?) {
+            Settled::Done(output) => {
+                self.output = Some(output);
+                None
             }
-            // It runs for itself: an entry of another type stands there, or an error that cannot
-            // be shared.
-            *this.state = State::Made(Mode::Alone);
+            Settled::Filling(filling) => Some(filling),
         }
     }
 }
@@ -422,130 +295,5 @@ impl<F: Future> Future for Cached<F> {
 impl<F: Future> fmt::Debug for Cached<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached").field("key", &self.key()).finish_non_exhaustive()
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Done
-    }
-}
-
-impl Call {
-    pub(crate) fn text(&self) -> KeyText {
-        KeyText::render(self.instance.entity, self.key.parts())
-    }
-
-    /// Whether this call can make an output of the entry.
-    pub(crate) fn reads(&self, entry: &KeptAny) -> bool {
-        self.instance.reads_none || !entry.is_negative()
-    }
-
-    /// Whether values are kept in the memory of the process at all.
-    pub(crate) fn is_kept_here(&self) -> bool {
-        self.local > 0
-    }
-
-    /// What memory has, if it may be served, and the time.
-    #[inline]
-    fn look(&self, cache: &Inner) -> Option<(Arc<KeptAny>, u64)> {
-        if !cache.is_enabled() {
-            return None;
-        }
-        let entry = cache.store.get(&self.key)?;
-        let now = cache.time.now();
-        if cache.is_valid(&entry, now) { Some((entry, now)) } else { None }
-    }
-
-    fn begin(&self, mode: Mode) -> Step {
-        if !self.cache.is_enabled() {
-            return Step::Go(State::Alone(Reason::Disabled));
-        }
-        let now = self.cache.time.now();
-        match Flights::begin(&self.cache, self, mode, now) {
-            Begun::Hit(entry) => Step::Hit(entry, now),
-            Begun::Lead(lead) => {
-                self.missed();
-                let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
-                let edge = InScope::current_run()
-                    .and_then(|run| WaitEdge::waiting(&run, lead.flight()));
-                Step::Go(self.lead(lead, seen, edge))
-            }
-            Begun::Follow(follower) => {
-                self.missed();
-                let edge = match InScope::current_run() {
-                    None => None,
-                    Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
-                        Some(edge) => Some(edge),
-                        // The run that this call is made in would wait for itself.
-                        None => return Step::Go(State::Alone(Reason::Unstored)),
-                    },
-                };
-                let call = self.clone();
-                Step::Go(State::Following(Box::pin(async move {
-                    (follow(follower, call).await, edge)
-                })))
-            }
-        }
-    }
-
-    fn missed(&self) {
-        self.cache.functions.of(self.instance.number).misses.fetch_add(1, Relaxed);
-    }
-
-    /// A flight of its own: the remote tier first, where there is one.
-    fn lead(&self, lead: Lead, seen: Seen, edge: Option<WaitEdge>) -> State {
-        if remote::of(&self.cache, self).is_none() || lead.token().is_some() {
-            return State::Leading(Box::new(Leading { lead, edge }));
-        }
-        let call = self.clone();
-        State::Fetching(Box::pin(async move { (remote::fetch(lead, call, seen).await, edge) }))
-    }
-
-    /// What an entry carries that lives for `life` from now.
-    pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
-        let life = life.min(self.local).min(self.cache.settings.local_ttl);
-        Header {
-            expires: self.cache.time.now().saturating_add(life),
-            loaded: stamp.loaded,
-            slot: stamp.slot,
-            generation: stamp.generation,
-            function: self.instance.number,
-            weight: self.cache.store.weigh(&self.key, measure),
-        }
-    }
-
-    /// Lands the entry of a run: in memory, or first in the remote tier, and that takes a while.
-    pub(crate) fn keep(
-        &self,
-        lead: Lead,
-        life: Option<u64>,
-        entry: Arc<KeptAny>,
-    ) -> Option<Boxed<Arc<KeptAny>>> {
-        match (life, lead.token()) {
-            (Some(life), Some(token)) => {
-                return Some(remote::fill(self, lead, token, life, entry));
-            }
-            (Some(_), None) if self.is_kept_here() => lead.land_stored(&self.key, entry),
-            _ => lead.land(Outcome::Value(entry)),
-        }
-        None
-    }
-
-    pub(crate) async fn invalidate(&self) -> Result<(), Error> {
-        self.cache.invalidate_named(self.text(), Some(&self.key)).await
-    }
-
-    /// Stores what a `put` made, or removes the entry if it made nothing that is stored here.
-    pub(crate) async fn put(&self, made: Option<Made>) -> Result<(), Error> {
-        let kept = self.cache.is_enabled() && self.is_kept_here() && self.cache.remote.is_none();
-        match made {
-            Some(made) if kept => {
-                let name = self.cache.flights.name(self.text());
-                Flights::put(&self.cache, &name, &self.key, made);
-                Ok(())
-            }
-            _ => self.invalidate().await,
-        }
     }
 }

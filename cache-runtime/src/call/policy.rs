@@ -14,13 +14,14 @@ use crate::{
     local::{Kept, KeptAny, Lead, Negative, Outcome, SharedError, Stamp},
 };
 
-/// `ttl`: fixed for the call, or by the value.
+/// `ttl`: in the attribute, by an expression, or by the value.
 #[doc(hidden)]
 pub trait Life<V>: Copy + Send + Sync + 'static {
     /// In nanoseconds.
-    fn life(&self, fixed: u64, value: &V) -> u64;
+    fn life(&self, site: &Site, value: &V) -> u64;
 
     /// Jitter and the life of a `None`.
+    #[allow(private_interfaces, reason = "the trait is for the attributes alone")]
     fn lifetimes<'a>(&'a self, site: &'a Site) -> &'a Lifetimes {
         &site.lifetimes
     }
@@ -28,11 +29,21 @@ pub trait Life<V>: Copy + Send + Sync + 'static {
 
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
-pub struct FixedLife;
+pub struct SiteLife;
 
-impl<V> Life<V> for FixedLife {
-    fn life(&self, fixed: u64, _: &V) -> u64 {
-        fixed
+impl<V> Life<V> for SiteLife {
+    fn life(&self, site: &Site, _: &V) -> u64 {
+        site.lifetimes.ttl
+    }
+}
+
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct LifeOf(pub(crate) u64);
+
+impl<V> Life<V> for LifeOf {
+    fn life(&self, _: &Site, _: &V) -> u64 {
+        self.0
     }
 }
 
@@ -41,7 +52,7 @@ impl<V> Life<V> for FixedLife {
 pub struct LifeBy<L>(pub(crate) L);
 
 impl<V, L: Fn(&V) -> Duration + Copy + Send + Sync + 'static> Life<V> for LifeBy<L> {
-    fn life(&self, _: u64, value: &V) -> u64 {
+    fn life(&self, _: &Site, value: &V) -> u64 {
         nanos((self.0)(value))
     }
 }
@@ -131,10 +142,11 @@ where
 
     fn life(&self, call: &Call, output: &SplitOf<S>) -> Option<u64> {
         let random = || call.cache.random();
-        let lifetimes = self.knobs.life.lifetimes(call.instance.site);
+        let site = call.instance.site;
+        let lifetimes = self.knobs.life.lifetimes(site);
         let life = match output {
             Split::Value(value) if self.knobs.admit.admits(value) => {
-                let ttl = self.knobs.life.life(call.ttl, value);
+                let ttl = self.knobs.life.life(site, value);
                 // A life of zero is none, with or without jitter.
                 if ttl == 0 { 0 } else { lifetimes.ttl_from(ttl, random) }
             }

@@ -14,7 +14,7 @@ use crate::local::{Header, Kept, KeptAny};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     label = "the cached value of this function is `{Self}`",
-    note = "cached values are cloned, shared between threads and stored as JSON: derive `Clone`, `serde::Serialize` and `serde::Deserialize` for `{Self}`",
+    note = "cached values are cloned, shared between threads and stored as JSON: derive `Clone`, `serde::Serialize` and `serde::Deserialize` for `{Self}`, or for what is inside of it",
     note = "a value that stays in the memory of the process needs no serde: add `remote = false`"
 )]
 pub trait Cacheable: Clone + Send + Sync + 'static {
@@ -182,13 +182,37 @@ impl<R> fmt::Debug for Output<R> {
     }
 }
 
-// Three traits with one method each, implemented at three depths of references: method look-up on
-// `&&&Output<R>` takes the deepest that fits. The bound is on the method, not on the impl, so
-// that a value without it is an error here and not the next shape.
+/// What a shape carries, cacheable or not.
+#[doc(hidden)]
+pub trait Carries {
+    type Value;
+    fn with(codec: &'static Codec) -> Self;
+}
+
+/// The shape of an output. Implemented at three depths of references: method look-up on
+/// `&&&Output<R>` takes the deepest that fits. The bound is on the method, not on the impl, so
+/// that a value without it is an error here and not the next shape.
+#[doc(hidden)]
+pub trait ShapeOf<S: Carries> {
+    fn shape(&self) -> S
+    where
+        S::Value: Cacheable,
+    {
+        S::with(S::Value::CODEC)
+    }
+
+    fn memory_shape(&self) -> S
+    where
+        S::Value: CacheableInMemory,
+    {
+        S::with(S::Value::MEMORY_CODEC)
+    }
+}
+
 macro_rules! shapes {
     ($(
         $(#[$doc:meta])*
-        $shape:ident<$($param:ident),*> as $lookup:ident for $target:ty, $output:ty, $error:ty;
+        $shape:ident<$($param:ident),*> for $target:ty, $output:ty, $error:ty;
         |$split:ident| $split_as:expr, |$value:ident| $value_as:expr,
         none: $none:expr, |$failure:ident| $error_as:expr, reads_none: $reads_none:expr
     )*) => {$(
@@ -210,32 +234,15 @@ macro_rules! shapes {
             }
         }
 
-        #[doc(hidden)]
-        pub trait $lookup<$($param),*> {
-            fn shape(&self) -> $shape<$($param),*>
-            where
-                T: Cacheable;
+        impl<$($param),*> Carries for $shape<$($param),*> {
+            type Value = T;
 
-            fn memory_shape(&self) -> $shape<$($param),*>
-            where
-                T: CacheableInMemory;
-        }
-
-        impl<$($param),*> $lookup<$($param),*> for $target {
-            fn shape(&self) -> $shape<$($param),*>
-            where
-                T: Cacheable,
-            {
-                $shape(T::CODEC, PhantomData)
-            }
-
-            fn memory_shape(&self) -> $shape<$($param),*>
-            where
-                T: CacheableInMemory,
-            {
-                $shape(T::MEMORY_CODEC, PhantomData)
+            fn with(codec: &'static Codec) -> Self {
+                Self(codec, PhantomData)
             }
         }
+
+        impl<$($param),*> ShapeOf<$shape<$($param),*>> for $target {}
 
         impl<$($param),*> Shape for $shape<$($param),*>
         where
@@ -271,7 +278,7 @@ macro_rules! shapes {
 
 shapes! {
     /// `Result<Option<T>, E>`
-    FallibleOptional<T, E> as FallibleOptionalOutput for &&Output<Result<Option<T>, E>>,
+    FallibleOptional<T, E> for &&Output<Result<Option<T>, E>>,
     Result<Option<T>, E>, E;
     |output| match output {
         Ok(Some(value)) => Split::Value(value),
@@ -281,12 +288,12 @@ shapes! {
     |value| Ok(Some(value)), none: Some(Ok(None)), |error| Err(error), reads_none: true
 
     /// `Option<T>`
-    Optional<T> as OptionalOutput for &&Output<Option<T>>, Option<T>, Infallible;
+    Optional<T> for &&Output<Option<T>>, Option<T>, Infallible;
     |output| output.map_or(Split::None, Split::Value),
     |value| Some(value), none: Some(None), |error| match error {}, reads_none: true
 
     /// `Result<T, E>`
-    Fallible<T, E> as FallibleOutput for &Output<Result<T, E>>, Result<T, E>, E;
+    Fallible<T, E> for &Output<Result<T, E>>, Result<T, E>, E;
     |output| match output {
         Ok(value) => Split::Value(value),
         Err(error) => Split::Error(error),
@@ -294,12 +301,14 @@ shapes! {
     |value| Ok(value), none: None, |error| Err(error), reads_none: false
 
     /// `T`
-    Plain<T> as PlainOutput for Output<T>, T, Infallible;
+    Plain<T> for Output<T>, T, Infallible;
     |output| Split::Value(output),
     |value| value, none: None, |error| match error {}, reads_none: false
 }
 
+#[diagnostic::do_not_recommend]
 impl<T> HasNone for Optional<T> {}
+#[diagnostic::do_not_recommend]
 impl<T, E> HasNone for FallibleOptional<T, E> {}
 
 impl<T: Cacheable, E> Fallible<T, E> {

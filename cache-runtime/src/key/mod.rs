@@ -12,7 +12,7 @@ mod part;
 mod site;
 mod text;
 
-pub(crate) use bytes::{KeyBytes, StoredKey};
+pub(crate) use bytes::{KeyBytes, Lookup, StoredKey};
 pub use bytes::KeyWriter;
 pub use part::{KeyPart, Nesting};
 pub use site::Site;

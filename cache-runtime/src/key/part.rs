@@ -44,6 +44,11 @@ use super::bytes::{KeyWriter, tag};
 ///     }
 /// }
 /// ```
+///
+/// A part does not say of which type it is where values of several print as one: a number is the
+/// same part whatever its width, a `char` is a string, a `Duration` the number of its nanoseconds,
+/// and an empty list or a `None` is that of any type. Where it could be one or the other, write
+/// first which it is: `out.part("days"); out.part(&days)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "not a key part",
@@ -70,6 +75,8 @@ pub enum Nesting {
 
 macro_rules! key_parts {
     ($($type:ty: |$part:ident, $out:ident| $write:expr;)*) => {$(
+        // A few of the many impls would be listed in each error.
+        #[diagnostic::do_not_recommend]
         impl KeyPart for $type {
             #[inline]
             fn write(&self, $out: &mut KeyWriter<'_>) {
@@ -128,7 +135,6 @@ key_parts! {
 
 macro_rules! transparent_parts {
     ($($type:ty),*) => {$(
-        #[diagnostic::do_not_recommend]
         impl<T: KeyPart + ?Sized> KeyPart for $type {
             #[inline]
             fn write(&self, out: &mut KeyWriter<'_>) {
@@ -195,6 +201,7 @@ impl<K: KeyPart, V: KeyPart> KeyPart for BTreeMap<K, V> {
 
 macro_rules! tuple_parts {
     ($(($($name:ident),*))*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($name: KeyPart),*> KeyPart for ($($name,)*) {
             #[allow(non_snake_case, reason = "the fields are named as their types")]
             fn write(&self, out: &mut KeyWriter<'_>) {

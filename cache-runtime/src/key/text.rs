@@ -101,7 +101,9 @@ impl Text {
             let bytes = char.encode_utf8(&mut buffer).as_bytes();
             let built_with = matches!(char, ':' | '%' | '{' | '}' | '(' | ')' | '[' | ']' | ',');
             if built_with || char.is_control() {
-                bytes.iter().for_each(|byte| self.percent(*byte));
+                for byte in bytes {
+                    self.percent(*byte);
+                }
             } else {
                 self.raw(bytes);
             }
@@ -150,6 +152,10 @@ fn render_template(template: &'static str, parts: &[u8], text: &mut Text) {
             text.byte(b')');
         }
         separator.render(text);
+        if separator.last && !parts.rest.is_empty() {
+            // The types of arguments, which no placeholder asks for.
+            text.byte(b':');
+        }
     }
 }
 
@@ -168,14 +174,14 @@ struct Literal {
 impl Literals {
     fn next(&mut self) -> Literal {
         let rest = self.rest.take().unwrap_or_default();
-        let mut from = 0;
-        while let Some(at) = rest[from..].find('{').map(|at| from + at) {
-            if let Some(after) = rest[at..].strip_prefix("{}") {
-                self.rest = Some(after);
-                return Literal { text: &rest[..at], last: false };
+        let mut bytes = rest.bytes().enumerate();
+        while let Some((at, byte)) = bytes.next() {
+            // `{{` is a brace that was meant.
+            if byte == b'{' && bytes.next().is_some_and(|(_, next)| next == b'}') {
+                let (text, after) = rest.split_at(at);
+                self.rest = after.get(2..);
+                return Literal { text, last: false };
             }
-            // `{{`, a brace that was meant.
-            from = at + 2;
         }
         Literal { text: rest, last: true }
     }
@@ -183,7 +189,7 @@ impl Literals {
 
 impl Literal {
     fn render(self, text: &mut Text) {
-        if !self.text.contains(['{', '}']) {
+        if !self.text.bytes().any(|byte| matches!(byte, b'{' | b'}')) {
             return text.raw(self.text.as_bytes());
         }
         let mut bytes = self.text.bytes();

@@ -12,7 +12,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -24,7 +24,7 @@ use super::store::{Evicted, Generations, KeptAny};
 use crate::{
     cache::Cache,
     call::Call,
-    key::{KeyBytes, KeyText},
+    key::{KeyText, Lookup},
     remote::{self, Token},
     stats::Counters,
     sync::{Mutex, MutexGuard, lock},
@@ -75,6 +75,7 @@ impl Named {
 
 /// One load of one key.
 pub(crate) struct Flight {
+    cache: Cache,
     name: Named,
     value: TypeId,
     version: u32,
@@ -89,8 +90,16 @@ pub(crate) struct Flight {
     /// The leader is gone, and no follower has taken over yet.
     vacant: AtomicBool,
     followers: AtomicUsize,
+    /// The number of the leader's site.
+    function: AtomicU32,
+    /// When its load began.
+    loaded: AtomicU64,
+    running: AtomicBool,
+    /// When its function started.
+    started: AtomicU64,
     /// The lease in the remote tier, which goes from leader to leader.
     token: OnceLock<Token>,
+    token_used: AtomicBool,
     outcome: OnceLock<Outcome>,
     changed: Notify,
 }
@@ -158,11 +167,11 @@ impl Flights {
         let mut shard = cache.flights.shard(&name);
         if mode != Mode::Refresh && !shard.is_pending(&name) {
             // Somebody may have landed since the caller looked.
-            if let Some(entry) = cache.store.peek(&call.key) {
+            if let Some(entry) = cache.store.peek(call.lookup()) {
                 if cache.is_valid(&entry, now) && call.reads(&entry) {
                     return Begun::Hit(entry);
                 }
-                dead = cache.store.remove(&call.key);
+                dead = cache.store.remove(call.lookup());
             }
         }
         match mode {
@@ -171,7 +180,7 @@ impl Flights {
                     flight.followers.fetch_add(1, Relaxed);
                     let flight = Arc::clone(flight);
                     drop(shard);
-                    return Begun::Follow(Follower::new(cache, flight, call));
+                    return Begun::Follow(Follower::new(flight, call));
                 }
             }
             Mode::Refresh => shard.take_off(&name, |flight| flight.is_for(call)),
@@ -179,6 +188,7 @@ impl Flights {
         }
         shard.begun += 1;
         let flight = Arc::new(Flight {
+            cache: cache.clone(),
             value: call.instance.entity.value,
             version: call.instance.entity.version,
             generation: cache.generations.at(slot),
@@ -187,7 +197,12 @@ impl Flights {
             superseded: AtomicBool::new(false),
             vacant: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
+            function: AtomicU32::new(0),
+            loaded: AtomicU64::new(0),
+            running: AtomicBool::new(false),
+            started: AtomicU64::new(0),
             token: OnceLock::new(),
+            token_used: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
             name,
@@ -196,12 +211,12 @@ impl Flights {
         shard.flights.insert_unique(hash, Arc::clone(&flight), |flight| flight.name.hash);
         drop(shard);
         drop(dead);
-        Begun::Lead(Lead::new(cache, flight, call, now))
+        Begun::Lead(Lead::new(flight, call.instance.number, now))
     }
 
     /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
     /// and it stores nothing. Returns the new generation.
-    pub(crate) fn outdate(cache: &Cache, name: &Named, key: Option<&KeyBytes>) {
+    pub(crate) fn outdate(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) {
         let mut shard = cache.flights.shard(name);
         let dead = shard.outdate(cache, name, key);
         drop(shard);
@@ -210,7 +225,7 @@ impl Flights {
 
     /// As `outdate`, and from now on nothing is read or stored for the key in this process,
     /// until `confirm`.
-    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<&KeyBytes>) {
+    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) {
         let mut shard = cache.flights.shard(name);
         shard.suspend(name);
         let dead = shard.outdate(cache, name, key);
@@ -234,7 +249,7 @@ impl Flights {
     pub(crate) fn put(
         cache: &Cache,
         name: &Named,
-        key: &KeyBytes,
+        key: Lookup<'_>,
         entry: impl FnOnce(Stamp) -> Arc<KeptAny>,
     ) {
         Self::outdate(cache, name, Some(key));
@@ -242,7 +257,7 @@ impl Flights {
         let generation = cache.generations.at(slot);
         let entry = entry(Stamp { slot, generation, loaded: cache.time.now() });
         let shard = cache.flights.shard(name);
-        let mut evicted = Evicted::new();
+        let mut evicted = Evicted::default();
         if cache.generations.at(slot) == generation {
             evicted = cache.store.insert(key, entry);
         }
@@ -287,7 +302,7 @@ impl Shard {
         &mut self,
         cache: &Cache,
         name: &Named,
-        key: Option<&KeyBytes>,
+        key: Option<Lookup<'_>>,
     ) -> Option<Arc<KeptAny>> {
         cache.generations.bump(name.slot());
         self.take_off(name, |_| true);
@@ -307,6 +322,21 @@ impl Shard {
         let same = |other: &Arc<Flight>| Arc::ptr_eq(other, flight);
         if let Ok(found) = self.flights.find_entry(flight.name.hash, same) {
             found.remove();
+        }
+    }
+
+    /// Of two that ran at once the one that began later has the newer value.
+    fn supersede_older(&self, newer: &Flight) {
+        if self.flights.len() < 2 {
+            return;
+        }
+        for older in self.flights.iter_hash(newer.name.hash) {
+            let same = older.is_of(&newer.name)
+                && older.value == newer.value
+                && older.version == newer.version;
+            if same && older.number < newer.number {
+                older.superseded.store(true, Relaxed);
+            }
         }
     }
 
@@ -337,6 +367,19 @@ impl Shard {
 }
 
 impl Flight {
+    fn shard(&self) -> MutexGuard<'_, Shard> {
+        self.cache.flights.shard(&self.name)
+    }
+
+    /// Ends the flight, which nobody can join any more.
+    fn publish(&self, outcome: Outcome, followers: usize) {
+        // Only a leader sets it, and there is one.
+        let _ = self.outcome.set(outcome);
+        if followers > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
     fn is_of(&self, name: &Named) -> bool {
         self.name.hash == name.hash && self.name.text == name.text
     }
@@ -359,31 +402,17 @@ impl std::fmt::Debug for Named {
 }
 
 /// The one caller that runs. Dropped before it has landed, it leaves the flight to a follower.
+///
+/// One pointer: what belongs to the leader alone is in the flight, whose next leader overwrites it.
 pub(crate) struct Lead {
-    cache: Cache,
     flight: Arc<Flight>,
-    /// The number of the site.
-    function: u32,
-    /// When the load began, by the coarse clock.
-    loaded: u64,
-    /// When the function began, by the precise one.
-    running: Option<u64>,
-    landed: bool,
-    /// The lease in the remote tier is used up.
-    filled: bool,
 }
 
 impl Lead {
-    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call, now: u64) -> Self {
-        Self {
-            cache: cache.clone(),
-            flight,
-            function: call.instance.number,
-            loaded: now,
-            running: None,
-            landed: false,
-            filled: false,
-        }
+    fn new(flight: Arc<Flight>, function: u32, now: u64) -> Self {
+        flight.function.store(function, Relaxed);
+        flight.loaded.store(now, Relaxed);
+        Self { flight }
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
@@ -391,7 +420,7 @@ impl Lead {
     }
 
     pub(crate) fn cache(&self) -> &Cache {
-        &self.cache
+        &self.flight.cache
     }
 
     pub(crate) fn name(&self) -> &Named {
@@ -399,8 +428,8 @@ impl Lead {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        let Flight { name, generation, .. } = &*self.flight;
-        Stamp { slot: name.slot(), generation: *generation, loaded: self.loaded }
+        let Flight { name, generation, loaded, .. } = &*self.flight;
+        Stamp { slot: name.slot(), generation: *generation, loaded: loaded.load(Relaxed) }
     }
 
     /// The lease of this load in the remote tier, if it has one.
@@ -412,17 +441,14 @@ impl Lead {
         let _ = self.flight.token.set(token);
     }
 
-    fn counters(&self) -> &Counters {
-        self.cache.functions.of(self.function)
-    }
-
-    pub(crate) fn failed(&self) {
-        self.counters().errors.fetch_add(1, Relaxed);
-    }
-
     /// The remote tier took the lease back, with a value or because it was lost.
-    pub(crate) fn filled(&mut self) {
-        self.filled = true;
+    pub(crate) fn used_up(&self) {
+        self.flight.token_used.store(true, Relaxed);
+    }
+
+    /// The lease, if it is still to be given back.
+    pub(crate) fn unused_token(&self) -> Option<Token> {
+        self.token().filter(|_| !self.flight.token_used.load(Relaxed))
     }
 
     /// Whatever this load comes to is not stored: the remote tier said no.
@@ -430,24 +456,42 @@ impl Lead {
         self.flight.superseded.store(true, Relaxed);
     }
 
-    /// The function starts, or goes on.
-    pub(crate) fn run(&mut self) {
-        if self.running.is_some() {
-            return;
-        }
-        self.counters().runs.fetch_add(1, Relaxed);
-        self.counters().inflight.fetch_add(1, Relaxed);
-        self.running = Some(self.cache.time.precise());
+    fn counters(&self) -> &Counters {
+        self.flight.cache.functions.of(self.flight.function.load(Relaxed))
     }
 
-    /// The function returned.
-    pub(crate) fn ran(&mut self) {
-        if let Some(began) = self.running.take() {
-            let took = self.cache.time.precise().saturating_sub(began);
-            let counters = self.counters();
-            counters.inflight.fetch_sub(1, Relaxed);
-            counters.run_nanos.fetch_add(took, Relaxed);
+    /// The function starts, or goes on.
+    pub(crate) fn run(&self) {
+        let flight = &self.flight;
+        if !flight.running.load(Relaxed) {
+            flight.running.store(true, Relaxed);
+            flight.started.store(flight.cache.time.now(), Relaxed);
+            self.counters().runs.fetch_add(1, Relaxed);
+            self.counters().inflight.fetch_add(1, Relaxed);
         }
+    }
+
+    /// The function returned, or was dropped.
+    pub(crate) fn ran(&self) {
+        let flight = &self.flight;
+        // Only the leader changes it.
+        if flight.running.load(Relaxed) {
+            flight.running.store(false, Relaxed);
+            // By the coarse clock: a short run counts as none, or rarely as a whole tick, and over
+            // many that comes to the same.
+            let took = flight.cache.time.now().saturating_sub(flight.started.load(Relaxed));
+            self.counters().inflight.fetch_sub(1, Relaxed);
+            self.counters().run_nanos.fetch_add(took, Relaxed);
+        }
+    }
+
+    pub(crate) fn failed(&self) {
+        self.counters().errors.fetch_add(1, Relaxed);
+    }
+
+    /// A result is not stored that should have been.
+    pub(crate) fn refused(&self) {
+        self.counters().refused.fetch_add(1, Relaxed);
     }
 
     /// Whether anybody waits. One who joins later runs for itself.
@@ -457,7 +501,7 @@ impl Lead {
 
     /// From now on nobody joins; says how many have.
     pub(crate) fn close(&self) -> usize {
-        let mut shard = self.cache.flights.shard(&self.flight.name);
+        let mut shard = self.flight.shard();
         shard.remove(&self.flight);
         self.flight.followers.load(Relaxed)
     }
@@ -466,65 +510,42 @@ impl Lead {
     pub(crate) fn may_store(&self) -> bool {
         let flight = &self.flight;
         !flight.superseded.load(Relaxed)
-            && self.cache.generations.at(flight.name.slot()) == flight.generation
+            && flight.cache.generations.at(flight.name.slot()) == flight.generation
     }
 
     /// Stores the entry, if it may, and gives it to the followers.
-    pub(crate) fn land_stored(mut self, key: &KeyBytes, entry: Arc<KeptAny>) {
-        let mut shard = self.cache.flights.shard(&self.flight.name);
-        let mut evicted = Evicted::new();
-        if self.may_store() && !shard.is_pending(&self.flight.name) {
-            evicted = self.cache.store.insert(key, Arc::clone(&entry));
-            // Of two that ran at once the one that began later has the newer value.
-            let others = (shard.flights.len() > 1)
-                .then(|| shard.flights.iter_hash(self.flight.name.hash));
-            for other in others.into_iter().flatten() {
-                let same = other.is_of(&self.flight.name)
-                    && other.value == self.flight.value
-                    && other.version == self.flight.version;
-                if same && other.number < self.flight.number {
-                    other.superseded.store(true, Relaxed);
-                }
-            }
+    pub(crate) fn land_stored(self, key: Lookup<'_>, entry: Arc<KeptAny>) {
+        let flight = &*self.flight;
+        let mut shard = flight.shard();
+        let mut evicted = Evicted::default();
+        if self.may_store() && !shard.is_pending(&flight.name) {
+            evicted = flight.cache.store.insert(key, Arc::clone(&entry));
+            shard.supersede_older(flight);
         } else {
             self.refused();
         }
         shard.remove(&self.flight);
+        let followers = flight.followers.load(Relaxed);
         drop(shard);
         drop(evicted);
-        self.publish(Outcome::Value(entry));
-    }
-
-    /// A result is not stored that should have been.
-    pub(crate) fn refused(&self) {
-        self.counters().refused.fetch_add(1, Relaxed);
+        flight.publish(Outcome::Value(entry), followers);
     }
 
     /// Gives the followers what they get, and stores nothing.
-    pub(crate) fn land(mut self, outcome: Outcome) {
-        self.close();
-        self.publish(outcome);
-    }
-
-    fn publish(&mut self, outcome: Outcome) {
-        self.landed = true;
-        // Only a leader sets it, and there is one.
-        let _ = self.flight.outcome.set(outcome);
-        self.flight.changed.notify_waiters();
+    pub(crate) fn land(self, outcome: Outcome) {
+        let followers = self.close();
+        self.flight.publish(outcome, followers);
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
         self.ran();
-        if self.landed {
-            if !self.filled {
-                remote::give_back(self);
-            }
-            return;
-        }
         let flight = &self.flight;
-        let mut shard = self.cache.flights.shard(&flight.name);
+        if flight.outcome.get().is_some() {
+            return remote::give_back(self);
+        }
+        let mut shard = flight.shard();
         if flight.followers.load(Relaxed) == 0 {
             shard.remove(flight);
             drop(shard);
@@ -538,10 +559,10 @@ impl Drop for Lead {
 
 /// A caller that waits for another's run.
 pub(crate) struct Follower {
-    cache: Cache,
     flight: Arc<Flight>,
+    /// The number of its site.
     function: u32,
-    /// Left, or leads now.
+    /// It leads now.
     left: bool,
 }
 
@@ -554,9 +575,10 @@ pub(crate) enum Followed {
 }
 
 impl Follower {
-    fn new(cache: &Cache, flight: Arc<Flight>, call: &Call) -> Self {
-        cache.functions.of(call.instance.number).waiters.fetch_add(1, Relaxed);
-        Self { cache: cache.clone(), flight, function: call.instance.number, left: false }
+    fn new(flight: Arc<Flight>, call: &Call) -> Self {
+        let function = call.instance.number;
+        flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
+        Self { flight, function, left: false }
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
@@ -564,43 +586,42 @@ impl Follower {
     }
 
     /// Becomes the leader of a flight that has lost its own; `None` where another did.
-    fn take_over(&mut self, call: &Call) -> Option<Followed> {
-        let Self { cache, flight, left, .. } = self;
-        let mut shard = cache.flights.shard(&flight.name);
+    fn take_over(&mut self) -> Option<Followed> {
+        let Self { flight, function, left } = self;
+        let mut shard = flight.shard();
         if !flight.vacant.swap(false, Relaxed) {
             return None;
         }
         *left = true;
-        flight.followers.fetch_sub(1, Relaxed);
-        let moved = cache.generations.at(flight.name.slot()) != flight.generation;
+        let followers = flight.followers.fetch_sub(1, Relaxed) - 1;
+        let moved = flight.cache.generations.at(flight.name.slot()) != flight.generation;
         if moved || flight.superseded.load(Relaxed) {
             // A run that begins now is newer than what outdated the flight.
             shard.remove(flight);
             drop(shard);
-            let _ = flight.outcome.set(Outcome::Again);
-            flight.changed.notify_waiters();
+            flight.publish(Outcome::Again, followers);
             return Some(Followed::Landed(Outcome::Again));
         }
         drop(shard);
-        let now = cache.time.now();
-        Some(Followed::Lead(Lead::new(cache, Arc::clone(flight), call, now)))
+        let now = flight.cache.time.now();
+        Some(Followed::Lead(Lead::new(Arc::clone(flight), *function, now)))
     }
 
     /// Nobody else joins a flight that somebody has waited for too long.
     fn give_up(&self) {
-        let _shard = self.cache.flights.shard(&self.flight.name);
+        let _shard = self.flight.shard();
         self.flight.joinable.store(false, Relaxed);
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let Self { cache, flight, function, left } = self;
-        cache.functions.of(*function).waiters.fetch_sub(1, Relaxed);
+        let Self { flight, function, left } = self;
+        flight.cache.functions.of(*function).waiters.fetch_sub(1, Relaxed);
         if *left {
             return;
         }
-        let mut shard = cache.flights.shard(&flight.name);
+        let mut shard = flight.shard();
         let remaining = flight.followers.fetch_sub(1, Relaxed) - 1;
         if flight.vacant.load(Relaxed) {
             // It may have been the one that was to take over.
@@ -614,12 +635,12 @@ impl Drop for Follower {
 }
 
 /// Waits for the landing of a flight, for `lease` at most.
-pub(crate) async fn follow(mut follower: Follower, call: Call) -> Followed {
+pub(crate) async fn follow(mut follower: Follower) -> Followed {
     let flight = Arc::clone(&follower.flight);
     // Without a runtime there are no timers, and the wait has no end but the landing.
     let deadline = tokio::runtime::Handle::try_current()
         .ok()
-        .map(|_| tokio::time::Instant::now() + follower.cache.settings.lease);
+        .map(|_| tokio::time::Instant::now() + flight.cache.settings.lease);
     loop {
         let mut changed = pin!(flight.changed.notified());
         // From here on no notification is missed.
@@ -628,7 +649,7 @@ pub(crate) async fn follow(mut follower: Follower, call: Call) -> Followed {
             return Followed::Landed(outcome.clone());
         }
         if flight.vacant.load(Relaxed)
-            && let Some(followed) = follower.take_over(&call)
+            && let Some(followed) = follower.take_over()
         {
             return followed;
         }

@@ -12,7 +12,7 @@ use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
-    key::{KeyBytes, StoredKey},
+    key::{Lookup, StoredKey},
     stats::Functions,
 };
 
@@ -111,7 +111,12 @@ pub(crate) struct Bound {
 }
 
 /// What an insertion pushed out; to be dropped after the locks.
-pub(crate) type Evicted = SmallVec<[Arc<KeptAny>; 1]>;
+#[derive(Default)]
+pub(crate) struct Evicted {
+    /// What is pushed out under the same key is replaced, and that is no eviction.
+    inserted: Option<StoredKey>,
+    entries: SmallVec<[Arc<KeptAny>; 1]>,
+}
 
 impl Store {
     pub(crate) fn new(bound: Bound, functions: &Arc<Functions>) -> Self {
@@ -126,27 +131,26 @@ impl Store {
     }
 
     #[inline]
-    pub(crate) fn get(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.get(&key.lookup())
+    pub(crate) fn get(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
+        self.entries.get(&key)
     }
 
     /// As `get`, but does not count as a use of the entry.
-    pub(crate) fn peek(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.peek(&key.lookup())
+    pub(crate) fn peek(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
+        self.entries.peek(&key)
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn insert(&self, key: &KeyBytes, entry: Arc<KeptAny>) -> Evicted {
-        // What it replaces goes first, so that the store counts it as replaced, not evicted.
-        let mut evicted: Evicted = self.remove(key).into_iter().collect();
-        let key = key.lookup().to_stored();
+    pub(crate) fn insert(&self, key: Lookup<'_>, entry: Arc<KeptAny>) -> Evicted {
+        let key = key.to_stored();
+        let mut evicted = Evicted { inserted: Some(key.clone()), entries: SmallVec::new() };
         self.entries.insert_with_lifecycle(key, entry, &mut evicted);
         evicted
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn remove(&self, key: &KeyBytes) -> Option<Arc<KeptAny>> {
-        self.entries.remove(&key.lookup()).map(|(_, entry)| entry)
+    pub(crate) fn remove(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
+        self.entries.remove(&key).map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -154,9 +158,9 @@ impl Store {
     }
 
     /// The weight of an entry, in units of the bound; `measure` says its bytes.
-    pub(crate) fn weigh(&self, key: &KeyBytes, measure: impl FnOnce() -> u64) -> u32 {
+    pub(crate) fn weigh(&self, key: Lookup<'_>, measure: impl FnOnce() -> u64) -> u32 {
         let Some(most) = self.bound.bytes else { return 1 };
-        let bytes = measure() + key.as_slice().len() as u64 + OVERHEAD;
+        let bytes = measure() + key.length() + OVERHEAD;
         // At least its share, so that there are never more entries than `capacity`, either.
         let share = most.div_ceil(self.bound.entries as u64);
         u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
@@ -182,8 +186,10 @@ struct Evictions(Arc<Functions>);
 impl Lifecycle<StoredKey, Arc<KeptAny>> for Evictions {
     type RequestState = Evicted;
 
-    fn on_evict(&self, evicted: &mut Evicted, _: StoredKey, entry: Arc<KeptAny>) {
-        self.0.of(entry.header.function).evictions.fetch_add(1, Ordering::Relaxed);
-        evicted.push(entry);
+    fn on_evict(&self, evicted: &mut Evicted, key: StoredKey, entry: Arc<KeptAny>) {
+        if evicted.inserted.as_ref() != Some(&key) {
+            self.0.of(entry.header.function).evictions.fetch_add(1, Ordering::Relaxed);
+        }
+        evicted.entries.push(entry);
     }
 }

@@ -148,7 +148,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
 
 fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
     if call.is_kept_here() {
-        lead.land_stored(&call.key, Arc::clone(&entry));
+        lead.land_stored(call.lookup(), Arc::clone(&entry));
     } else {
         lead.land(Outcome::Value(Arc::clone(&entry)));
     }
@@ -176,7 +176,7 @@ fn read(call: &Call, lead: &Lead, found: &Found) -> Option<Arc<KeptAny>> {
 /// The value of a run on its way: it lands in memory only if it landed in the remote tier.
 pub(crate) fn fill(
     call: &Call,
-    mut lead: Lead,
+    lead: Lead,
     token: Token,
     life: u64,
     entry: Arc<KeptAny>,
@@ -185,10 +185,10 @@ pub(crate) fn fill(
     Box::pin(async move {
         let stored = store(&call, &lead, token, life, &entry).await;
         if stored.is_ok() {
-            lead.filled();
+            lead.used_up();
         }
         if matches!(stored, Ok(true)) && call.is_kept_here() {
-            lead.land_stored(&call.key, Arc::clone(&entry));
+            lead.land_stored(call.lookup(), Arc::clone(&entry));
         } else {
             if !matches!(stored, Ok(true)) {
                 lead.refused();
@@ -231,7 +231,7 @@ async fn store(
 
 /// Releases the lease of a load that ended without a value, in the background.
 pub(crate) fn give_back(lead: &Lead) {
-    let (Some(token), Some(remote)) = (lead.token(), lead.cache().remote.clone()) else { return };
+    let (Some(token), Some(remote)) = (lead.unused_token(), lead.cache().remote.clone()) else { return };
     let key = lead.cache().remote_key(lead.name());
     lead.cache().background.spawn(async move {
         // A lease that is not released expires.

@@ -1,0 +1,65 @@
+//! Everything that is compared. A contestant is one file here and one line in `ALL`.
+
+use crate::measure::{Case, Kind};
+use crate::values::{Block, Shared, User, Value};
+use std::sync::Arc;
+
+mod alone;
+mod cached;
+mod cachelito;
+mod larder;
+mod moka;
+mod quick_cache;
+
+/// Always takes part in what it is not left out of: others are shown less what it needs.
+pub const ALONE: &str = <alone::Alone as Contestant>::NAME;
+
+/// In the order of the tables. The first that takes part in a table is what the others are held to.
+pub const ALL: &[Entry] = &[
+    Entry::of::<quick_cache::Get>(),
+    Entry::of::<quick_cache::GetOrInsert>(),
+    Entry::of::<moka::Get>(),
+    Entry::of::<moka::TryGetWith>(),
+    Entry::of::<cached::Plain>(),
+    Entry::of::<cached::ByKey>(),
+    Entry::of::<cached::Concurrent>(),
+    Entry::of::<cached::ConcurrentBounded>(),
+    Entry::of::<cachelito::Plain>(),
+    Entry::of::<larder::Larder>(),
+    Entry::of::<alone::Alone>(),
+];
+
+/// A cache, or a way to use one.
+pub trait Contestant:
+    Calls<Shared> + Calls<User> + Calls<u64> + Calls<Arc<Block>> + 'static
+{
+    const NAME: &'static str;
+
+    /// The measurements that mean nothing for it.
+    const LEFT_OUT: &'static [Kind] = &[];
+
+    /// Runs once in a process, before the first call.
+    fn set_up(_capacity: usize) {}
+}
+
+/// A cached call of `values::load`.
+pub trait Calls<V: Value> {
+    fn call(id: u64) -> impl Future<Output = V> + Send;
+}
+
+/// A contestant as the tables see it.
+pub struct Entry {
+    pub name: &'static str,
+    pub left_out: &'static [Kind],
+    pub run: fn(Case, f64) -> Vec<f64>,
+}
+
+impl Entry {
+    const fn of<C: Contestant>() -> Self {
+        Entry {
+            name: C::NAME,
+            left_out: C::LEFT_OUT,
+            run: crate::measure::run::<C>,
+        }
+    }
+}

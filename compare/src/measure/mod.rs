@@ -1,0 +1,223 @@
+//! What is measured. Each case runs in a process of its own and prints one number per column.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::contestants::Contestant;
+use crate::meter;
+use crate::values::{Block, Shared, User};
+
+mod cancelled;
+mod hit;
+mod instructions;
+mod memory;
+mod miss;
+mod stampede;
+
+pub use instructions::CALLS as INSTRUCTIONS_CALLS;
+pub use stampede::RUN as STAMPEDE_RUN;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Hit,
+    Instructions,
+    Miss,
+    Stampede,
+    Cancelled,
+    Memory,
+}
+
+impl Kind {
+    /// As on the command line.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// What one process measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Case {
+    HitShared,
+    HitOwned,
+    InstructionsHitShared,
+    InstructionsHitOwned,
+    InstructionsMiss,
+    MissOneTask,
+    MissManyTasks,
+    MissAllocations,
+    StampedeTime,
+    StampedeHeap,
+    Cancelled,
+    MemoryNumber,
+    MemoryBlock,
+}
+
+pub struct Table {
+    pub kind: Kind,
+    pub title: &'static str,
+    pub cases: &'static [(Case, &'static [Column])],
+}
+
+pub enum Column {
+    /// Shown as it is.
+    Plain(&'static str),
+    /// Shown with its ratio to the first row.
+    Ratio(&'static str),
+    /// Shown less the last row, which has no cache.
+    Net(&'static str),
+}
+
+use Column::{Net, Plain, Ratio};
+
+const HIT_COLUMNS: &[Column] = &[
+    Ratio("CPU ns/op, 1 task, zipf"),
+    Ratio("1 task, hot"),
+    Ratio("Mops/s, 2 tasks, zipf"),
+    Ratio("2 tasks, hot"),
+    Ratio("64 tasks, zipf"),
+    Ratio("64 tasks, hot"),
+    Plain("allocations/op"),
+];
+
+pub const TABLES: &[Table] = &[
+    Table {
+        kind: Kind::Hit,
+        title: "Hit, `Arc<User>`: one hot key, and zipf (s = 1) over 10,000 keys",
+        cases: &[(Case::HitShared, HIT_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Hit,
+        title: "Hit, `User` cloned: 6 allocations of each row are the clone",
+        cases: &[(Case::HitOwned, HIT_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Instructions,
+        title: "Instructions per call (callgrind, one round)",
+        cases: &[
+            (Case::InstructionsHitShared, &[Ratio("hit, `Arc<User>`")]),
+            (Case::InstructionsHitOwned, &[Ratio("hit, `User`")]),
+            (Case::InstructionsMiss, &[Ratio("miss, `Arc<User>`")]),
+        ],
+    },
+    Table {
+        kind: Kind::Miss,
+        title: "Miss: distinct keys, an instant function; 7 allocations of each row are the value",
+        cases: &[
+            (
+                Case::MissOneTask,
+                &[Ratio("CPU µs/op, 1 task"), Ratio("kops/s, 1 task")],
+            ),
+            (
+                Case::MissManyTasks,
+                &[Ratio("CPU µs/op, 64 tasks"), Ratio("kops/s, 64 tasks")],
+            ),
+            (Case::MissAllocations, &[Plain("allocations/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Stampede,
+        title: "Stampede: 10,000 tasks on one cold key, a function of 50 ms",
+        cases: &[
+            (
+                Case::StampedeTime,
+                &[
+                    Plain("runs"),
+                    Ratio("wall ms"),
+                    Ratio("CPU ms"),
+                    Ratio("peak RSS MiB"),
+                ],
+            ),
+            (
+                Case::StampedeHeap,
+                &[
+                    Net("allocations/task beyond the task"),
+                    Ratio("peak heap MiB"),
+                ],
+            ),
+        ],
+    },
+    Table {
+        kind: Kind::Cancelled,
+        title: "Cancelled: the leader of 100 waiters is aborted 100 ms into a function of 200 ms",
+        cases: &[(
+            Case::Cancelled,
+            &[
+                Plain("runs"),
+                Plain("ok"),
+                Plain("hung"),
+                Ratio("ms from abort to last"),
+            ],
+        )],
+    },
+    Table {
+        kind: Kind::Memory,
+        title: "Memory: heap bytes per entry beyond key and value; 100,000 entries, capacity 200,000",
+        cases: &[
+            (Case::MemoryNumber, &[Ratio("value `u64`")]),
+            (Case::MemoryBlock, &[Ratio("value `Arc` of 64 bytes")]),
+        ],
+    },
+];
+
+/// Measures one case in this process. `scale` shortens what can be shortened.
+pub fn run<C: Contestant>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::HitShared => on_two_workers(hit::hit::<C, Shared>(scale)),
+        Case::HitOwned => on_two_workers(hit::hit::<C, User>(scale)),
+        Case::InstructionsHitShared => on_this_thread(instructions::hits::<C, Shared>(scale)),
+        Case::InstructionsHitOwned => on_this_thread(instructions::hits::<C, User>(scale)),
+        Case::InstructionsMiss => on_this_thread(instructions::misses::<C>(scale)),
+        Case::MissOneTask => on_two_workers(miss::time::<C>(1, scale)),
+        Case::MissManyTasks => on_two_workers(miss::time::<C>(64, scale)),
+        Case::MissAllocations => on_two_workers(miss::allocations::<C>(scale)),
+        Case::StampedeTime => on_two_workers(stampede::time::<C>()),
+        Case::StampedeHeap => on_two_workers(stampede::heap::<C>()),
+        Case::Cancelled => on_two_workers(cancelled::cancelled::<C>()),
+        Case::MemoryNumber => on_two_workers(memory::memory::<C, u64>()),
+        Case::MemoryBlock => on_two_workers(memory::memory::<C, Arc<Block>>()),
+    }
+}
+
+fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(measurement)
+}
+
+fn on_this_thread<T>(measurement: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().build().unwrap().block_on(measurement)
+}
+
+/// Wall and CPU time since a moment.
+struct Stopwatch {
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Stopwatch {
+            wall: Instant::now(),
+            cpu: meter::cpu(),
+        }
+    }
+
+    fn wall(&self) -> Duration {
+        self.wall.elapsed()
+    }
+
+    fn cpu(&self) -> Duration {
+        meter::cpu() - self.cpu
+    }
+}
+
+/// A task that does this many calls without a pause gives the others a turn.
+const TURN: usize = 1024;
+
+/// Numbers of bytes are shown in MiB.
+const MIB: f64 = (1 << 20) as f64;

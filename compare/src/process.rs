@@ -1,0 +1,119 @@
+//! Every measurement is a child process, which is this program again.
+
+use std::process::{Command, Output, exit};
+use std::thread;
+use std::time::Duration;
+
+use crate::contestants::{ALL, Entry};
+use crate::measure::{Case, INSTRUCTIONS_CALLS, TABLES};
+
+/// The first argument of a child.
+const CHILD: &str = "child";
+
+/// No measurement comes near to it, even under callgrind.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// What this process was started to measure, if it is a child.
+pub fn child() -> Option<Child> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [CHILD, name, case, scale] = *arguments.iter().map(String::as_str).collect::<Vec<_>>()
+    else {
+        return None;
+    };
+    let mut cases = TABLES
+        .iter()
+        .flat_map(|table| table.cases)
+        .map(|(case, _)| *case);
+    Some(Child {
+        contestant: ALL.iter().find(|contestant| contestant.name == name)?,
+        case: cases.find(|known| format!("{known:?}") == case)?,
+        scale: scale.parse().ok()?,
+    })
+}
+
+pub struct Child {
+    contestant: &'static Entry,
+    case: Case,
+    scale: f64,
+}
+
+impl Child {
+    pub fn run(&self) {
+        thread::spawn(|| {
+            thread::sleep(TIME_LIMIT);
+            eprintln!("still not done after {TIME_LIMIT:?}");
+            exit(1);
+        });
+        for figure in (self.contestant.run)(self.case, self.scale) {
+            println!("{figure}");
+        }
+    }
+}
+
+/// What a child measured; nothing if it failed.
+pub fn figures(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
+    let mut child = Command::new(program());
+    let Some(output) = output(&mut child, contestant, case, scale) else {
+        return Vec::new();
+    };
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    stdout
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect()
+}
+
+/// The instructions that a call takes, from two children that differ in nothing but the number of calls.
+pub fn instructions_per_call(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
+    let (few, many) = (scale / 10.0, scale);
+    // Side by side: a count is the same on a busy machine.
+    let (more, less) = thread::scope(|threads| {
+        let less = threads.spawn(|| instructions(contestant, case, few));
+        (instructions(contestant, case, many), less.join().unwrap())
+    });
+    let (Some(more), Some(less)) = (more, less) else {
+        return Vec::new();
+    };
+    let calls = (INSTRUCTIONS_CALLS * many).floor() - (INSTRUCTIONS_CALLS * few).floor();
+    vec![(more - less) / calls]
+}
+
+fn instructions(contestant: &Entry, case: Case, scale: f64) -> Option<f64> {
+    let mut child = Command::new("valgrind");
+    child
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program());
+    let output = output(&mut child, contestant, case, scale)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    stderr
+        .lines()
+        .find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok())
+}
+
+fn output(command: &mut Command, contestant: &Entry, case: Case, scale: f64) -> Option<Output> {
+    command.args([
+        CHILD,
+        contestant.name,
+        &format!("{case:?}"),
+        &scale.to_string(),
+    ]);
+    match command.output() {
+        Ok(output) if output.status.success() => Some(output),
+        Ok(output) => {
+            eprint!(
+                "{command:?}: {}\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+            None
+        }
+        Err(error) => {
+            eprintln!("{command:?}: {error}");
+            None
+        }
+    }
+}
+
+fn program() -> std::path::PathBuf {
+    std::env::current_exe().unwrap()
+}

@@ -1,0 +1,107 @@
+//! The values that are cached, and the function that makes them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a real handler returns: one struct with a few strings, seven allocations behind an `Arc`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub email: String,
+    pub tags: Vec<String>,
+}
+
+/// What most measurements cache.
+pub type Shared = Arc<User>;
+
+/// 64 bytes without an allocation of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block([u64; 8]);
+
+pub trait Value: Bounded + Clone + Send + Sync + 'static {
+    fn new(id: u64) -> Self;
+}
+
+/// The capacity of the cache that holds this type of value.
+pub trait Bounded {
+    const CAPACITY: usize;
+}
+
+/// Calls `$macro!(name, capacity, type)` for each type of value.
+///
+/// The caches live in statics and the peers' attributes want literals, so none of it can be generic:
+/// a contestant says once what it does for one type, and this says it for all.
+macro_rules! for_each_value {
+    ($macro:ident) => {
+        $macro!(shared, 100_000, $crate::values::Shared);
+        $macro!(owned, 100_000, $crate::values::User);
+        $macro!(number, 200_000, u64);
+        $macro!(block, 200_000, ::std::sync::Arc<$crate::values::Block>);
+    };
+}
+pub(crate) use for_each_value;
+
+macro_rules! bounded {
+    ($name:ident, $capacity:tt, $value:ty) => {
+        impl Bounded for $value {
+            const CAPACITY: usize = $capacity;
+        }
+    };
+}
+for_each_value!(bounded);
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+static DELAY_MS: AtomicU64 = AtomicU64::new(0);
+
+/// The function behind every cache.
+pub async fn load<V: Value>(id: u64) -> V {
+    RUNS.fetch_add(1, Relaxed);
+    let delay = DELAY_MS.load(Relaxed);
+    if delay > 0 {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    V::new(id)
+}
+
+/// How long `load` takes from now on; at first it is instant.
+pub fn set_delay(delay: Duration) {
+    DELAY_MS.store(delay.as_millis() as u64, Relaxed);
+}
+
+/// How often `load` was begun.
+pub fn runs() -> u64 {
+    RUNS.load(Relaxed)
+}
+
+impl Value for User {
+    fn new(id: u64) -> Self {
+        User {
+            id,
+            name: String::from("Grace Hopper"),
+            email: String::from("grace@example.com"),
+            tags: Vec::from(["admin", "beta", "early"].map(String::from)),
+        }
+    }
+}
+
+impl Value for Shared {
+    fn new(id: u64) -> Self {
+        Arc::new(User::new(id))
+    }
+}
+
+impl Value for u64 {
+    fn new(id: u64) -> Self {
+        id
+    }
+}
+
+impl Value for Arc<Block> {
+    fn new(id: u64) -> Self {
+        Arc::new(Block([id; 8]))
+    }
+}
