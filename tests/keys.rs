@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    convert::Infallible,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     num::{NonZeroI8, NonZeroU64, NonZeroU128},
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use larder::{Cache, KeyPart, KeyWriter, cached};
+use larder::{Cache, KeyPart, KeyWriter, Options, cached};
 use proptest::{collection::vec, option, prelude, prelude::*, sample::select};
 
 // The functions under test. A body gives back what it was called with, so that a value that is
@@ -916,6 +917,26 @@ fn invalidation_by_a_key_reaches_every_value_under_it() {
         cache.invalidate("account:1").await.unwrap();
         assert_eq!(account(1).peek().await, None);
         assert_eq!(account_balance(1).peek().await, None);
+    }));
+}
+
+#[test]
+fn a_key_written_out_is_another_copy_and_is_invalidated_with_the_first() {
+    let cache = Cache::memory();
+    let by_hand = async || {
+        let load = async { Ok::<_, Infallible>("by hand".to_owned()) };
+        let a_minute = Options::ttl(Duration::from_secs(60));
+        cache.get_or_load("account:1", a_minute, load).await.unwrap()
+    };
+    block_on(cache.scope(async {
+        assert_eq!(account(1).await, "account 1");
+        assert_eq!(by_hand().await, "by hand");
+        account(1).put("put".to_owned()).await.unwrap();
+        assert_eq!(by_hand().await, "by hand");
+        account(1).invalidate().await.unwrap();
+        let runs = cache.stats().function("get_or_load").unwrap().runs;
+        by_hand().await;
+        assert_eq!(cache.stats().function("get_or_load").unwrap().runs, runs + 1);
     }));
 }
 

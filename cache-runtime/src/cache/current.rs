@@ -101,7 +101,7 @@ impl InScope {
         CONTEXT.try_with(|context| context.run.clone()).ok().flatten()
     }
 
-    pub(crate) fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+    pub(crate) fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         CONTEXT.scope(self, future)
     }
 

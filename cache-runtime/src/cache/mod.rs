@@ -137,7 +137,7 @@ impl Cache {
     /// A call that is made inside keeps its cache on another task, as in
     /// `tokio::spawn(answer())`; one that is made on another task does not:
     /// `tokio::spawn(async { answer().await })`.
-    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         InScope::of_scope(self).run(future)
     }
 

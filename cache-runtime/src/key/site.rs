@@ -207,9 +207,12 @@ impl Site {
             Some(known) => known,
             None => self.learn(path, value, codec, reads_none),
         };
-        // One text at one address: the same instance of the function, which is all there is of
-        // a function that is not generic.
-        if known.value == value && std::ptr::eq(known.path, path) {
+        // The same instance of the function, which is all there is of one that is not generic;
+        // with a template, the value alone tells instances apart. The text is mostly at one
+        // address, but a second unit of compilation may have its own.
+        let same_path =
+            self.template.is_some() || std::ptr::eq(known.path, path) || known.path == path;
+        if known.value == value && same_path {
             &known.first
         } else {
             self.other_instance(self.name(path), value, self.version, codec, reads_none)

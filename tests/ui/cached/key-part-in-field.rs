@@ -1,7 +1,6 @@
 use larder::cached;
 
 struct Lang;
-
 struct Opts {
     lang: Lang,
 }

@@ -3,7 +3,7 @@ use larder::KeyPart;
 #[derive(KeyPart)]
 enum Area {
     Everywhere,
-    Near { lat: f64, lon: f64 },
+    Near { lat: f64, name: String },
 }
 
 fn main() {}

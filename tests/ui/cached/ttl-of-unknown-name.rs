@@ -1,6 +1,6 @@
 use larder::cached;
 
-#[cached(ttl = 60, key = "user:{id}", share_error = |error| *error)]
+#[cached(ttl = TTL, key = "user:{id}")]
 async fn get_user(id: u64) -> u64 {
     id
 }
