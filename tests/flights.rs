@@ -301,9 +301,8 @@ async fn followers_say_that_the_value_was_shared() {
 async fn a_shared_text_is_the_whole_chain() {
     #[cached(ttl = 60, key = "anyhow")]
     async fn failing() -> anyhow::Result<u32> {
-        use anyhow::Context as _;
         sleep(RUN).await;
-        Err(anyhow::anyhow!("cause")).context("what")
+        anyhow::Context::context(Err(anyhow::anyhow!("cause")), "what")
     }
 
     let cache = Cache::memory();

@@ -62,8 +62,19 @@ pub(crate) struct Key {
 }
 
 const OPTIONS: [&str; 13] = [
-    "ttl", "jitter", "key", "skip", "none_ttl", "cache_if", "share_error", "local", "remote",
-    "detached", "version", "cache", "crate",
+    "ttl",
+    "jitter",
+    "key",
+    "skip",
+    "none_ttl",
+    "cache_if",
+    "share_error",
+    "local",
+    "remote",
+    "detached",
+    "version",
+    "cache",
+    "crate",
 ];
 
 /// An option with what follows its name.
@@ -219,7 +230,8 @@ fn expr(name: &Ident, value: Value, example: &str) -> syn::Result<Expr> {
     match value {
         Value::Is(expr) => Ok(expr),
         Value::Flag | Value::Missing | Value::Refused | Value::List(_) => {
-            let message = format_args!("`{name}` takes a value; write for example `{name} = {example}`");
+            let message =
+                format_args!("`{name}` takes a value; write for example `{name} = {example}`");
             Err(syn::Error::new(name.span(), message))
         }
     }
@@ -280,7 +292,8 @@ fn jitter(value: &Expr) -> syn::Result<Jitter> {
             Ok(0) => Err(syn::Error::new(text.span(), "`jitter` has no effect at 0%")),
             Ok(percent) => Ok(Jitter::Percent(percent)),
             Err(_) => {
-                let message = format_args!("`jitter` in percent is a whole number, as in `\"10%\"`");
+                let message =
+                    format_args!("`jitter` in percent is a whole number, as in `\"10%\"`");
                 Err(syn::Error::new(text.span(), message))
             }
         };
@@ -314,7 +327,9 @@ fn key(value: Expr) -> syn::Result<Key> {
                          `key = (\"day:{day}\", day = date.to_string())`";
     let refused = |tokens: &Expr| syn::Error::new_spanned(tokens, TAKES);
     match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(template), .. }) => Ok(Key { template, named: Vec::new() }),
+        Expr::Lit(ExprLit { lit: Lit::Str(template), .. }) => {
+            Ok(Key { template, named: Vec::new() })
+        }
         Expr::Paren(inner) => key(*inner.expr),
         Expr::Tuple(tuple) => {
             let mut parts = tuple.elems.into_iter().map(ungrouped);
@@ -328,7 +343,9 @@ fn key(value: Expr) -> syn::Result<Key> {
                 match part {
                     Expr::Assign(assign) => match &*assign.left {
                         Expr::Path(path) if path.path.get_ident().is_some() => {
-                            named.extend(path.path.get_ident().cloned().map(|name| (name, *assign.right)));
+                            named.extend(
+                                path.path.get_ident().cloned().map(|name| (name, *assign.right)),
+                            );
                         }
                         other => return Err(refused(other)),
                     },

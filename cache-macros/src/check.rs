@@ -60,7 +60,8 @@ pub(crate) fn check_key(
     }
     for (name, value) in &key.named {
         if !in_key.contains(&name.to_string()) {
-            let message = format_args!("`{name}` is not in the template; add `{{{name}}}`, or remove it");
+            let message =
+                format_args!("`{name}` is not in the template; add `{{{name}}}`, or remove it");
             errors.at(name.span(), message);
         }
         in_key.retain(|root| *name != root);
@@ -142,7 +143,11 @@ pub(crate) fn idents(tokens: TokenStream, names: &mut Vec<String>) {
             TokenTree::Group(group) => idents(group.stream(), names),
             TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
-        dots = if matches!(&token, TokenTree::Punct(dot) if dot.as_char() == '.') { dots + 1 } else { 0 };
+        dots = if matches!(&token, TokenTree::Punct(dot) if dot.as_char() == '.') {
+            dots + 1
+        } else {
+            0
+        };
     }
 }
 
@@ -205,8 +210,21 @@ pub(crate) fn check_output(args: &CachedArgs, shape: &Shape, errors: &mut Errors
 
 /// Attributes that stand below ours and do not wrap the body, which ours leaves none of.
 const INERT: [&str; 15] = [
-    "doc", "cfg", "cfg_attr", "allow", "warn", "deny", "forbid", "expect", "must_use", "deprecated",
-    "inline", "cold", "track_caller", "no_mangle", "target_feature",
+    "doc",
+    "cfg",
+    "cfg_attr",
+    "allow",
+    "warn",
+    "deny",
+    "forbid",
+    "expect",
+    "must_use",
+    "deprecated",
+    "inline",
+    "cold",
+    "track_caller",
+    "no_mangle",
+    "target_feature",
 ];
 const INERT_TOOLS: [&str; 3] = ["clippy", "rustfmt", "diagnostic"];
 

@@ -49,10 +49,7 @@ impl Drop for Errors {
 }
 
 /// The known name that was meant, if one is near.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = known
         .into_iter()
         .map(|known| (distance(name, known), known))

@@ -141,10 +141,16 @@ fn names_of(pat: &Pat, names: &mut Vec<Ident>) {
 
 /// Input: `Pin<Box<dyn Future<Output = R> + Send + 'async_trait>>`. Output: `R`.
 fn boxed_output(ty: &Type) -> Option<&Type> {
-    let Type::TraitObject(future) = inside(inside(ty, "Pin")?, "Box")? else { return None };
-    let TypeParamBound::Trait(bound) = future.bounds.first()? else { return None };
+    let Type::TraitObject(future) = inside(inside(ty, "Pin")?, "Box")? else {
+        return None;
+    };
+    let TypeParamBound::Trait(bound) = future.bounds.first()? else {
+        return None;
+    };
     let future = bound.path.segments.last()?;
-    let PathArguments::AngleBracketed(arguments) = &future.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
         _ => None,
@@ -154,7 +160,9 @@ fn boxed_output(ty: &Type) -> Option<&Type> {
 fn inside<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     let Type::Path(path) = ty else { return None };
     let segment = path.path.segments.last().filter(|segment| segment.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,

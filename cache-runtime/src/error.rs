@@ -35,7 +35,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable => f.write_str("the remote tier cannot be reached"),
-            Self::Timeout { budget } => write!(f, "the remote tier did not answer within {budget:?}"),
+            Self::Timeout { budget } => {
+                write!(f, "the remote tier did not answer within {budget:?}")
+            }
             Self::Refused => f.write_str("the remote tier refused"),
             Self::Encode { function, .. } => write!(f, "a value of `{function}` cannot be encoded"),
             Self::TooLarge { bytes, limit } => {

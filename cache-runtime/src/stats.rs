@@ -51,7 +51,9 @@ impl Stats {
     #[must_use]
     pub fn function(&self, path: &str) -> Option<&FunctionStats> {
         self.functions.iter().find(|row| {
-            row.function.strip_suffix(path).is_some_and(|head| head.is_empty() || head.ends_with("::"))
+            row.function
+                .strip_suffix(path)
+                .is_some_and(|head| head.is_empty() || head.ends_with("::"))
         })
     }
 }
@@ -69,7 +71,11 @@ impl FunctionStats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.functions.iter().map(|row| row.function.len()).max().unwrap_or(0).max(8);
-        write!(f, "{:width$}  {:>9}  {:>9}  {:>6}  {:>9}", "function", "hits", "misses", "hit %", "runs")?;
+        write!(
+            f,
+            "{:width$}  {:>9}  {:>9}  {:>6}  {:>9}",
+            "function", "hits", "misses", "hit %", "runs"
+        )?;
         writeln!(f, "  {:>7}  {:>7}  {:>7}  {:>10}", "errors", "refused", "evicted", "run time")?;
         for row in &self.functions {
             let FunctionStats { function, cache_hits_memory, cache_misses, runs, .. } = row;
@@ -101,11 +107,12 @@ impl Functions {
     pub(crate) fn of(&self, number: u32) -> &Counters {
         let number = (number as usize).min(CHUNK * CHUNKS - 1);
         let chunk = &self.chunks[number / CHUNK];
-        &chunk.get().unwrap_or_else(|| Self::fill(chunk))[number % CHUNK]
+        let chunk = chunk.get().map_or_else(|| Self::fill(chunk), |chunk| &**chunk);
+        &chunk[number % CHUNK]
     }
 
     #[cold]
-    fn fill(chunk: &OnceLock<Box<[Counters; CHUNK]>>) -> &Box<[Counters; CHUNK]> {
+    fn fill(chunk: &OnceLock<Box<[Counters; CHUNK]>>) -> &[Counters; CHUNK] {
         chunk.get_or_init(|| Box::new(std::array::from_fn(|_| Counters::default())))
     }
 

@@ -24,12 +24,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn parse() -> Self {
-        let mut parsed = Arguments {
-            kinds: Vec::new(),
-            only: Vec::new(),
-            rounds: 5,
-            scale: 1.0,
-        };
+        let mut parsed = Arguments { kinds: Vec::new(), only: Vec::new(), rounds: 5, scale: 1.0 };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| usage(&argument));

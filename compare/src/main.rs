@@ -39,17 +39,10 @@ fn measurements(table: &Table, arguments: &Arguments) -> Vec<Row> {
         .filter(|contestant| {
             contestant.name == contestants::ALONE || arguments.wants_contestant(contestant.name)
         })
-        .map(|contestant| Row {
-            contestant,
-            columns: Vec::new(),
-        })
+        .map(|contestant| Row { contestant, columns: Vec::new() })
         .collect();
     // A count of instructions is the same every time.
-    let rounds = if table.kind == Kind::Instructions {
-        1
-    } else {
-        arguments.rounds
-    };
+    let rounds = if table.kind == Kind::Instructions { 1 } else { arguments.rounds };
     let mut first = 0;
     for (case, columns) in table.cases {
         for row in &mut rows {
@@ -58,10 +51,7 @@ fn measurements(table: &Table, arguments: &Arguments) -> Vec<Row> {
         for round in 1..=rounds {
             // One after the other, so that a slow minute of the machine is everybody's.
             for row in &mut rows {
-                eprintln!(
-                    "{case:?}, round {round} of {rounds}: {}",
-                    row.contestant.name
-                );
+                eprintln!("{case:?}, round {round} of {rounds}: {}", row.contestant.name);
                 let figures = figures(table.kind, row.contestant, *case, arguments.scale);
                 for (column, figure) in figures.into_iter().enumerate() {
                     row.columns[first + column].push(figure);

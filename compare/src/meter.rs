@@ -45,10 +45,7 @@ pub fn cpu() -> Duration {
 /// The most memory that was ever resident, in bytes.
 pub fn peak_resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kib * 1024
 }

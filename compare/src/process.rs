@@ -20,10 +20,7 @@ pub fn child() -> Option<Child> {
     else {
         return None;
     };
-    let mut cases = TABLES
-        .iter()
-        .flat_map(|table| table.cases)
-        .map(|(case, _)| *case);
+    let mut cases = TABLES.iter().flat_map(|table| table.cases).map(|(case, _)| *case);
     Some(Child {
         contestant: ALL.iter().find(|contestant| contestant.name == name)?,
         case: cases.find(|known| format!("{known:?}") == case)?,
@@ -57,10 +54,7 @@ pub fn figures(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
         return Vec::new();
     };
     let stdout = String::from_utf8_lossy(&output.stdout);
-    stdout
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect()
+    stdout.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// The instructions that a call takes, from two children that differ in nothing but the number of calls.
@@ -80,31 +74,18 @@ pub fn instructions_per_call(contestant: &Entry, case: Case, scale: f64) -> Vec<
 
 fn instructions(contestant: &Entry, case: Case, scale: f64) -> Option<f64> {
     let mut child = Command::new("valgrind");
-    child
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program());
+    child.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program());
     let output = output(&mut child, contestant, case, scale)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    stderr
-        .lines()
-        .find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok())
+    stderr.lines().find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok())
 }
 
 fn output(command: &mut Command, contestant: &Entry, case: Case, scale: f64) -> Option<Output> {
-    command.args([
-        CHILD,
-        contestant.name,
-        &format!("{case:?}"),
-        &scale.to_string(),
-    ]);
+    command.args([CHILD, contestant.name, &format!("{case:?}"), &scale.to_string()]);
     match command.output() {
         Ok(output) if output.status.success() => Some(output),
         Ok(output) => {
-            eprint!(
-                "{command:?}: {}\n{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
+            eprint!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
             None
         }
         Err(error) => {

@@ -11,12 +11,8 @@ use crate::measure::{Column, Table};
 pub fn heading(arguments: &Arguments) -> String {
     let cpus = thread::available_parallelism().map_or(0, usize::from);
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "));
-    let versions: Vec<_> = PEERS
-        .map(|peer| format!("{peer} {}", version(peer)))
-        .to_vec();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let versions: Vec<_> = PEERS.map(|peer| format!("{peer} {}", version(peer))).to_vec();
     format!(
         "{cpus} CPUs ({}), release profile, {}.\n\
          Medians of {} rounds, each measurement in a process of its own; brackets: ratio to the first row.\n",
@@ -27,15 +23,9 @@ pub fn heading(arguments: &Arguments) -> String {
 }
 
 pub fn render(table: &Table, rows: &[Row]) -> String {
-    let columns: Vec<_> = table
-        .cases
-        .iter()
-        .flat_map(|(_, columns)| *columns)
-        .collect();
-    let medians: Vec<Vec<f64>> = rows
-        .iter()
-        .map(|row| row.columns.iter().map(|rounds| median(rounds)).collect())
-        .collect();
+    let columns: Vec<_> = table.cases.iter().flat_map(|(_, columns)| *columns).collect();
+    let medians: Vec<Vec<f64>> =
+        rows.iter().map(|row| row.columns.iter().map(|rounds| median(rounds)).collect()).collect();
 
     let mut cells = vec![vec![String::new()]];
     cells[0].extend(columns.iter().map(|column| column.heading().to_owned()));
@@ -61,9 +51,7 @@ fn version(name: &str) -> &'static str {
     let package = lock
         .split("\nname = ")
         .find_map(|package| package.strip_prefix(&format!("{name:?}\nversion = \"")));
-    package
-        .and_then(|package| package.split('"').next())
-        .unwrap_or("?")
+    package.and_then(|package| package.split('"').next()).unwrap_or("?")
 }
 
 impl Column {
@@ -97,11 +85,7 @@ fn median(rounds: &[f64]) -> f64 {
 
 /// A whole number when it is one.
 fn count(figure: f64) -> String {
-    if figure.fract() == 0.0 {
-        format!("{figure:.0}")
-    } else {
-        number(figure)
-    }
+    if figure.fract() == 0.0 { format!("{figure:.0}") } else { number(figure) }
 }
 
 /// Three digits that say something.
@@ -115,13 +99,7 @@ fn number(figure: f64) -> String {
 }
 
 fn write_aligned(text: &mut String, cells: &[Vec<String>]) {
-    let width = |column: usize| {
-        cells
-            .iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap()
-    };
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap();
     let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
     for (index, row) in cells.iter().enumerate() {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {

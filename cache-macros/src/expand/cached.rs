@@ -37,7 +37,8 @@ pub(crate) fn expand(
         let message = "a detached call outlives its caller, so its arguments must be owned";
         check_owned(function, message, errors);
     }
-    let template = args.key.as_ref().and_then(|key| errors.keep(Template::parse(key.template.clone())));
+    let template =
+        args.key.as_ref().and_then(|key| errors.keep(Template::parse(key.template.clone())));
     let Some(shape) = function.shape() else {
         errors.at(function.sig.fn_token.span, "`#[cached]` needs an `async fn`");
         return None;
@@ -117,7 +118,12 @@ pub(crate) fn typed(shape: &Shape) -> TokenStream {
 }
 
 /// The block that makes a call of the arguments, without the body.
-fn call(args: &CachedArgs, krate: &Path, template: Option<&Template>, shape: &Shape) -> TokenStream {
+fn call(
+    args: &CachedArgs,
+    krate: &Path,
+    template: Option<&Template>,
+    shape: &Shape,
+) -> TokenStream {
     let site = site(args, template);
     let output = &shape.output;
     let private = quote!(#krate::__private);
@@ -140,7 +146,8 @@ fn call(args: &CachedArgs, krate: &Path, template: Option<&Template>, shape: &Sh
         Some(Ttl::By(ttl)) => quote_spanned!(at_output=> .ttl_by(#ttl)),
         Some(Ttl::Fixed(_)) | None => quote!(),
     };
-    let cache_if = args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
+    let cache_if =
+        args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
     let none_ttl = args.none_ttl.map(|_| quote_spanned!(at_output=> __call.none_ttl();));
     let key = match (&args.key, template) {
         (Some(key), Some(template)) => by_template(&private, &key.named, template, shape),
@@ -281,7 +288,8 @@ fn by_template(
     }
     // An argument of a type that the caller chooses counts with its type, asked for or not.
     let used = |arg: &&Arg| {
-        let in_template = template.placeholders.iter().any(|placeholder| arg.name == placeholder.root);
+        let in_template =
+            template.placeholders.iter().any(|placeholder| arg.name == placeholder.root);
         let in_value = named.iter().any(|(_, value)| mentions(value, &arg.name));
         arg.is_impl && !typed.contains(&&arg.name) && (in_template || in_value)
     };
@@ -323,7 +331,8 @@ fn value_of(
             this.to_token_stream()
         }
         _ => {
-            let known = shape.args.iter().map(|arg| &arg.name).chain(&shape.types).chain(&shape.consts);
+            let known =
+                shape.args.iter().map(|arg| &arg.name).chain(&shape.types).chain(&shape.consts);
             let known = known.into_iter().find(|known| *known == root);
             let span = known.map_or(template.span(), |known| at(known.span()));
             ident(root, span).to_token_stream()

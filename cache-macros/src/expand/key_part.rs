@@ -33,8 +33,9 @@ fn expand(item: &DeriveInput) -> syn::Result<TokenStream> {
             let arms = data.variants.iter().map(|variant| {
                 let ident = &variant.ident;
                 let name = ident.to_string();
-                let bound: Vec<Ident> =
-                    (0..variant.fields.len()).map(|index| format_ident!("__field_{index}")).collect();
+                let bound: Vec<Ident> = (0..variant.fields.len())
+                    .map(|index| format_ident!("__field_{index}"))
+                    .collect();
                 let fields = fields(&variant.fields, |index, _| {
                     let bound = &bound[index];
                     quote!(#bound)
@@ -54,7 +55,11 @@ fn expand(item: &DeriveInput) -> syn::Result<TokenStream> {
                     }
                 }
             });
-            if data.variants.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) }
+            if data.variants.is_empty() {
+                quote!(match *self {})
+            } else {
+                quote!(match self { #(#arms)* })
+            }
         }
         Data::Union(data) => {
             let message = "a union has no canonical form, so it is no key part";

@@ -6,13 +6,7 @@ mod key_part;
 use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Meta, Path, parse_quote};
 
-use crate::{
-    args::CachedArgs,
-    check::check_below,
-    errors::Errors,
-    fallback,
-    signature::Function,
-};
+use crate::{args::CachedArgs, check::check_below, errors::Errors, fallback, signature::Function};
 
 pub(crate) use cached::typed;
 pub(crate) use key_part::key_part;
@@ -73,7 +67,10 @@ fn layers(
     let mut layers = vec![layer(name, args, errors)];
     let (ours, others): (Vec<Attribute>, Vec<Attribute>) =
         std::mem::take(&mut function.attrs).into_iter().partition(|attr| {
-            attr.path().segments.last().is_some_and(|last| OURS.iter().any(|ours| last.ident == ours))
+            attr.path()
+                .segments
+                .last()
+                .is_some_and(|last| OURS.iter().any(|ours| last.ident == ours))
         });
     function.attrs = others;
     for attr in ours {

@@ -31,8 +31,7 @@ impl Background {
 
     /// Runs the future on a task of its own, if there is a runtime.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if let (Ok(runtime), Some(running)) =
-            (tokio::runtime::Handle::try_current(), self.track())
+        if let (Ok(runtime), Some(running)) = (tokio::runtime::Handle::try_current(), self.track())
         {
             runtime.spawn(async move {
                 future.await;

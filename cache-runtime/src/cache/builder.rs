@@ -115,12 +115,10 @@ impl CacheBuilder {
     /// A setting that cannot be: an empty service, no capacity, a life or a lease of zero.
     pub fn build(self) -> Result<Cache, ConfigError> {
         check_service(&self.service)?;
-        if self.capacity == 0 || u32::try_from(self.capacity).is_err() {
+        if !(1..=MOST_ENTRIES).contains(&self.capacity) {
             let problem = format!(
-                "is {}; a whole number from 1 to {} is allowed. To cache nothing, use \
-                 `enabled(false)`",
-                self.capacity,
-                u32::MAX
+                "is {}; {CAPACITY_IS}. To cache nothing, use `enabled(false)`",
+                self.capacity
             );
             return Err(ConfigError::new("capacity", problem));
         }
@@ -172,16 +170,11 @@ impl CacheBuilder {
             .map_err(|error| ConfigError { setting: "LARDER_SERVICE", ..error })?;
         let mut builder = Self::new(service);
         if let Some(capacity) = text("LARDER_CAPACITY")? {
-            builder.capacity = match capacity.parse() {
-                Ok(capacity @ 1..=0xFFFF_FFFF) => capacity,
-                _ => {
-                    let problem = format!(
-                        "is `{capacity}`; a whole number from 1 to {} is allowed",
-                        u32::MAX
-                    );
-                    return Err(ConfigError::new("LARDER_CAPACITY", problem));
-                }
-            };
+            let number = capacity.parse().ok().filter(|number| (1..=MOST_ENTRIES).contains(number));
+            builder.capacity = number.ok_or_else(|| {
+                let problem = format!("is `{capacity}`; {CAPACITY_IS}");
+                ConfigError::new("LARDER_CAPACITY", problem)
+            })?;
         }
         match text("LARDER_DISABLED")?.as_deref() {
             None | Some("" | "0") => {}
@@ -199,6 +192,10 @@ impl CacheBuilder {
         Ok(builder)
     }
 }
+
+/// The store numbers its entries with 32 bits.
+const MOST_ENTRIES: usize = (u32::MAX / 2) as usize;
+const CAPACITY_IS: &str = "a whole number from 1 to 2147483647 is allowed";
 
 /// K4: keys in a remote tier are `service:entity:…`.
 fn check_service(service: &str) -> Result<(), ConfigError> {

@@ -38,11 +38,10 @@ pub(super) fn installed() -> &'static Inner {
 
 #[cold]
 fn default() -> &'static Inner {
-    let inner = INSTALLED.get_or_init(|| {
+    INSTALLED.get_or_init(|| {
         IS_DEFAULT.store(true, Relaxed);
         Cache::memory().inner.unwrap_or_else(|| unreachable!())
-    });
-    inner
+    })
 }
 
 /// Whether there ever was a scope. A service has none, and then a call need not look for one.

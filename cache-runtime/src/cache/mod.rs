@@ -52,6 +52,7 @@ pub struct Cache {
 }
 
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "`Cache` is what is shown")]
 pub struct Inner {
     service: Box<str>,
     enabled: AtomicBool,
@@ -159,7 +160,9 @@ impl Cache {
     pub async fn clear(&self) -> Result<(), Error> {
         Flights::clear(self);
         self.store.clear();
-        let Some(remote) = &self.remote else { return Ok(()) };
+        let Some(remote) = &self.remote else {
+            return Ok(());
+        };
         remote.clear().await?;
         Flights::clear(self);
         self.store.clear();

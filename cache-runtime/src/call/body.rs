@@ -60,8 +60,7 @@ pub struct Detached<P, B: Future> {
     pub(crate) place: Place<B>,
 }
 
-#[doc(hidden)]
-pub enum Place<B: Future> {
+pub(crate) enum Place<B: Future> {
     Nowhere(Option<B>),
     /// Where its caller is polled: no flight, or no runtime to spawn on.
     Here(Pin<Box<B>>),
@@ -98,12 +97,10 @@ impl<P, B: Future> Future for Detached<P, B> {
             Place::Task(task) => match ready!(Pin::new(task).poll(cx)) {
                 Ok(output) => Poll::Ready(output),
                 // The function's own panic goes on where it was called.
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The caller outlived the runtime that it spawned the run on, and with it
-                    // the function: there is no output, and to wait for one would never end.
-                    Err(_) => panic!("the runtime of a detached run was shut down"),
-                },
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The caller outlived the runtime that it spawned the run on, and with it the
+                // function: there is no output, and to wait for one would never end.
+                Err(error) => panic!("a detached run was shut down with its runtime: {error}"),
             },
         }
     }
@@ -126,10 +123,18 @@ where
 
     /// Moves the run to a task; gives the lead back where there is no runtime for it.
     fn detach(mut self: Pin<&mut Self>, call: &Call, lead: Lead) -> Option<Lead> {
-        let Place::Nowhere(body) = &mut self.place else { return Some(lead) };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Some(lead) };
-        let Some(running) = call.cache.background.track() else { return Some(lead) };
-        let Some(body) = body.take() else { return Some(lead) };
+        let Place::Nowhere(body) = &mut self.place else {
+            return Some(lead);
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Some(lead);
+        };
+        let Some(running) = call.cache.background.track() else {
+            return Some(lead);
+        };
+        let Some(body) = body.take() else {
+            return Some(lead);
+        };
         let policy = P::of(self.policy.knobs());
         let call = call.clone();
         self.place = Place::Task(runtime.spawn(async move {

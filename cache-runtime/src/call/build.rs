@@ -5,8 +5,8 @@ use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration}
 use super::{
     Cached, Call, Extra,
     body::{Detached, Inline, Place},
-    policy::{Admit, AdmitAll, AdmitBy, Knobs, Life, LifeBy, LifeOf, SiteLife, Policy, join},
-    shape::{HasNone, Shape},
+    policy::{Admit, AdmitAll, AdmitBy, Knobs, Life, LifeBy, LifeOf, Policy, SiteLife, join},
+    shape::{HasError, HasNone, Shape},
     share::{ByClosure, ShareError, Unshared},
 };
 use crate::{
@@ -24,6 +24,7 @@ pub fn path_of<F>(_closure: F) -> &'static str {
 }
 
 /// The name of an argument's type.
+#[must_use]
 pub fn type_name_of<T: ?Sized>(_: &T) -> &'static str {
     std::any::type_name::<T>()
 }
@@ -34,18 +35,17 @@ pub fn call<S: Shape, H>(
     site: &'static Site,
     path: &'static str,
     shape: S,
-    share: H,
+    errors: H,
 ) -> CallBuilder<S, SiteLife, AdmitAll, H> {
     let value = TypeId::of::<S::Value>();
     let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
-    let call = Call {
-        cache: Cache::current(),
-        instance,
-        given: false,
-        extra: None,
-        key: KeyBytes::new(),
-    };
-    CallBuilder { call, knobs: Knobs { life: SiteLife, admit: AdmitAll, share }, shape: PhantomData }
+    let call =
+        Call { cache: Cache::current(), instance, given: false, extra: None, key: KeyBytes::new() };
+    CallBuilder {
+        call,
+        knobs: Knobs { life: SiteLife, admit: AdmitAll, share: errors },
+        shape: PhantomData,
+    }
 }
 
 /// A call without its body.
@@ -58,6 +58,7 @@ pub struct CallBuilder<S, L, C, H> {
 // The bounds are on the methods, and not on the impl: a value that cannot be cached is one error
 // about a bound, and not one more about each method that is not there.
 impl<S, L, C, H> CallBuilder<S, L, C, H> {
+    /// Takes the parts of the key, in their order.
     pub fn out(&mut self) -> KeyWriter<'_> {
         self.call.key.writer()
     }
@@ -116,7 +117,7 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
     /// `share_error = |error| …`
     pub fn share_error<By>(self, share: By) -> CallBuilder<S, L, C, ByClosure<By>>
     where
-        S: Shape,
+        S: Shape + HasError,
         By: Fn(&S::Error) -> S::Error + Copy + Send + Sync + 'static,
         S::Error: Send + 'static,
     {
@@ -186,8 +187,9 @@ impl<T: KeyPart + ?Sized> fmt::Display for Part<'_, T> {
 
 /// Writes an argument.
 pub trait PartOf {
+    /// The argument.
     fn write_to(&self, out: KeyWriter<'_>);
-    /// Its type too.
+    /// Its type, then the argument.
     fn write_typed_to(&self, out: KeyWriter<'_>);
 }
 
@@ -203,7 +205,9 @@ impl<T: KeyPart + ?Sized> PartOf for Part<'_, T> {
 
 /// Takes what is no key part, so that the one error about it is the one that `Part` makes.
 pub trait NoPart {
+    /// Nothing.
     fn write_to(&self, _: KeyWriter<'_>) {}
+    /// Nothing.
     fn write_typed_to(&self, _: KeyWriter<'_>) {}
 }
 

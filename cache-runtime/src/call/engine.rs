@@ -62,6 +62,7 @@ pub(crate) struct Extra {
 
 /// Where a call is. Small, and in a box what is not: a call is moved a few times before it is
 /// polled, and most end as hits.
+#[derive(Default)]
 pub(super) enum State {
     Made(Mode),
     Following(Boxed<(Followed, Edge)>),
@@ -72,6 +73,7 @@ pub(super) enum State {
     /// Without a flight.
     Alone(Reason),
     Filling(Boxed<Arc<KeptAny>>),
+    #[default]
     Done,
 }
 
@@ -169,7 +171,9 @@ pub(super) fn drive(
                 }
             },
             State::Leading(..) => {
-                let State::Leading(lead, edge) = std::mem::take(state) else { continue };
+                let State::Leading(lead, edge) = std::mem::take(state) else {
+                    continue;
+                };
                 let Some(lead) = function.detach(call, lead) else {
                     *state = State::Away(edge);
                     continue;
@@ -217,12 +221,6 @@ pub(super) fn drive(
     }
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self::Done
-    }
-}
-
 impl Call {
     pub(crate) fn text(&self) -> KeyText {
         KeyText::render(self.instance.entity, self.key.as_slice())
@@ -258,6 +256,17 @@ impl Call {
         let entry = cache.store.get(self.lookup())?;
         let now = cache.time.now();
         if cache.is_valid(&entry, now) { Some((entry, now)) } else { None }
+    }
+
+    /// What is stored, in memory or behind it, and the time.
+    pub(super) async fn find(&self) -> Option<(Arc<KeptAny>, u64)> {
+        if let Some((entry, now)) = self.look(&self.cache)
+            && self.reads(&entry)
+        {
+            return Some((entry, now));
+        }
+        let entry = remote::peek(self).await?;
+        Some((entry, self.cache.time.now()))
     }
 
     fn begin(&self, mode: Mode) -> Step {

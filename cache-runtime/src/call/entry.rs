@@ -28,11 +28,19 @@ impl<R> Entry<R> {
     }
 
     /// As [`Cached::invalidate`].
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
     pub async fn invalidate(&self) -> Result<(), Error> {
         self.call.invalidate().await
     }
 
     /// As [`Cached::put`].
+    ///
+    /// # Errors
+    ///
+    /// None in memory.
     pub async fn put<V, M>(&self, value: V) -> Result<(), Error>
     where
         R: Holds<V, M>,

@@ -19,7 +19,7 @@ mod sealed {
 }
 
 /// How a value fits an output.
-#[doc(hidden)]
+#[allow(unreachable_pub, reason = "named by the bound of a public trait")]
 pub mod fits {
     #[derive(Debug)]
     pub struct Whole;

@@ -24,8 +24,8 @@ pub use build::{CallBuilder, NoPart, Part, PartOf, call, path_of, type_name_of, 
 pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
 pub(crate) use policy::Life;
-pub(crate) use shape::{Codec, Fallible, Shape};
 pub use shape::{Cacheable, Output, ShapeOf};
+pub(crate) use shape::{Codec, Fallible, Shape};
 pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{
@@ -66,11 +66,14 @@ pin_project! {
 pub(crate) struct Ops<F: Future> {
     /// The copy of an error that a follower returns.
     fail: fn(&SharedError) -> Option<F::Output>,
-    settle: fn(&F, &Call, Lead, F::Output) -> Settled<F::Output>,
+    settle: Settling<F, F::Output>,
     entry: fn(&F) -> Put<F::Output>,
     /// Moves the run to a task of its own; gives the lead back if it cannot.
-    detach: Option<fn(Pin<&mut F>, &Call, Lead) -> Option<Lead>>,
+    detach: Option<Detaching<F>>,
 }
+
+type Settling<F, R> = fn(&F, &Call, Lead, R) -> Settled<R>;
+type Detaching<F> = fn(Pin<&mut F>, &Call, Lead) -> Option<Lead>;
 
 /// Where the value of a call came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +123,7 @@ impl<F: Future> Cached<F> {
     /// # }).await }
     /// ```
     pub async fn peek(self) -> Option<F::Output> {
-        let (entry, _) = self.call.look(&self.call.cache)?;
+        let (entry, _) = self.call.find().await?;
         (self.join)(&entry)
     }
 
@@ -182,7 +185,7 @@ impl<F: Future> Cached<F> {
 
     /// How long the stored value will be served; `None` if there is none.
     pub async fn expires_in(self) -> Option<Duration> {
-        let (entry, now) = self.call.look(&self.call.cache).filter(|(entry, _)| self.call.reads(entry))?;
+        let (entry, now) = self.call.find().await?;
         Some(Duration::from_nanos(entry.header.expires.saturating_sub(now)))
     }
 

@@ -115,7 +115,8 @@ pub trait Settle: Sized + Send + Sync {
     /// How long an output lives, in nanoseconds; `None` if it is not stored.
     fn life(&self, call: &Call, output: &SplitOf<Self::Shape>) -> Option<u64>;
 
-    fn share(&self, error: &<Self::Shape as Shape>::Error, followers: usize) -> Option<SharedError>;
+    fn share(&self, error: &<Self::Shape as Shape>::Error, followers: usize)
+    -> Option<SharedError>;
 
     fn copy(shared: &SharedError) -> Option<<Self::Shape as Shape>::Error>;
 }
@@ -187,7 +188,8 @@ pub(crate) fn settle<P: Settle>(
             Settled::Done(P::Shape::value(value))
         }
         Split::Value(value) => {
-            let header = call.header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&value));
+            let header = call
+                .header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&value));
             let entry: Arc<KeptAny> = Arc::new(Kept { header, value: value.clone() });
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),

@@ -85,7 +85,9 @@ pub(crate) struct RemoteCodec {
     pub(crate) decode: fn(&[u8], Header) -> Option<Arc<KeptAny>>,
 }
 
-fn encode<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> Result<Vec<u8>, serde_json::Error> {
+fn encode<T: Serialize + 'static>(
+    value: &(dyn Any + Send + Sync),
+) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&value.downcast_ref::<T>())
 }
 
@@ -167,6 +169,14 @@ pub trait Shape: Copy {
 )]
 #[doc(hidden)]
 pub trait HasNone {}
+
+/// A shape that has an error.
+#[diagnostic::on_unimplemented(
+    message = "`share_error` needs a function that returns `Result`",
+    label = "this has no `Err`"
+)]
+#[doc(hidden)]
+pub trait HasError {}
 
 /// The return type of a function, before it is known which shape it has.
 #[doc(hidden)]
@@ -310,6 +320,8 @@ shapes! {
 impl<T> HasNone for Optional<T> {}
 #[diagnostic::do_not_recommend]
 impl<T, E> HasNone for FallibleOptional<T, E> {}
+impl<T, E> HasError for Fallible<T, E> {}
+impl<T, E> HasError for FallibleOptional<T, E> {}
 
 impl<T: Cacheable, E> Fallible<T, E> {
     /// The shape of what a loader returns.

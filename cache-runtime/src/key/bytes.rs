@@ -62,7 +62,9 @@ impl StoredKey {
         match self {
             Self::Short(words) => Lookup::Short(*words),
             Self::Long(bytes) => match bytes.split_first_chunk() {
-                Some((entity, parts)) => Lookup::Long { entity: u32::from_le_bytes(*entity), parts },
+                Some((entity, parts)) => {
+                    Lookup::Long { entity: u32::from_le_bytes(*entity), parts }
+                }
                 None => Lookup::Long { entity: 0, parts: &[] },
             },
         }

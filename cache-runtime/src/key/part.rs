@@ -225,7 +225,9 @@ key_parts! {
 
 #[cfg(feature = "chrono")]
 mod of_chrono {
-    use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta};
+    use chrono::{
+        DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta,
+    };
     use chrono::{TimeZone, Timelike as _};
 
     use super::{KeyPart, KeyWriter, Nesting};

@@ -1,9 +1,7 @@
 use std::{
     any::TypeId,
     collections::BTreeMap,
-    sync::{
-        OnceLock, PoisonError, RwLock,
-    },
+    sync::{OnceLock, PoisonError, RwLock},
 };
 
 use crate::call::Codec;
@@ -125,8 +123,9 @@ static ENTITIES: RwLock<BTreeMap<(Name, TypeId, u32), &'static Entity>> =
 
 /// The instances of generic functions but for the first of each, by site, path and value. So are
 /// the loads of every type but one.
-static INSTANCES: RwLock<BTreeMap<(usize, Name, TypeId, u32), &'static Instance>> =
-    RwLock::new(BTreeMap::new());
+static INSTANCES: RwLock<BTreeMap<InstanceKey, &'static Instance>> = RwLock::new(BTreeMap::new());
+
+type InstanceKey = (usize, Name, TypeId, u32);
 
 /// The sites that were called, by their numbers.
 static SITES: RwLock<Vec<&'static Site>> = RwLock::new(Vec::new());
@@ -250,7 +249,8 @@ impl Site {
         reads_none: bool,
     ) -> &'static Instance {
         let wanted = (std::ptr::from_ref(self).addr(), name, value, version);
-        if let Some(instance) = INSTANCES.read().unwrap_or_else(PoisonError::into_inner).get(&wanted)
+        if let Some(instance) =
+            INSTANCES.read().unwrap_or_else(PoisonError::into_inner).get(&wanted)
         {
             return instance;
         }
@@ -265,7 +265,9 @@ impl Site {
     fn name(&'static self, path: &'static str) -> Name {
         match self.template {
             Some(template) => Name::Template(template),
-            None => Name::Function { path: function_of(path), site: std::ptr::from_ref(self).addr() },
+            None => {
+                Name::Function { path: function_of(path), site: std::ptr::from_ref(self).addr() }
+            }
         }
     }
 

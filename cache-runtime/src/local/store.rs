@@ -159,7 +159,9 @@ impl Store {
 
     /// The weight of an entry, in units of the bound; `measure` says its bytes.
     pub(crate) fn weigh(&self, key: Lookup<'_>, measure: impl FnOnce() -> u64) -> u32 {
-        let Some(most) = self.bound.bytes else { return 1 };
+        let Some(most) = self.bound.bytes else {
+            return 1;
+        };
         let bytes = measure() + key.length() + OVERHEAD;
         // At least its share, so that there are never more entries than `capacity`, either.
         let share = most.div_ceil(self.bound.entries as u64);

@@ -96,7 +96,23 @@ pub(crate) enum Fetched {
 
 /// Whether the remote tier is asked for this call at all.
 pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
-    cache.remote.as_ref().filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
+    cache
+        .remote
+        .as_ref()
+        .filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
+}
+
+/// What the remote tier has, without asking for the lease and without keeping it here.
+pub(crate) async fn peek(call: &Call) -> Option<Arc<KeptAny>> {
+    let remote = of(&call.cache, call).filter(|_| call.cache.is_enabled())?;
+    let name = call.cache.flights.name(call.text());
+    if call.cache.flights.is_pending(&name) {
+        return None;
+    }
+    let found = remote.get(&call.cache.remote_key(&name)).await.ok()??;
+    let (slot, loaded) = (name.slot(), call.cache.time.now());
+    let generation = call.cache.generations.at(slot);
+    read(call, Stamp { slot, generation, loaded }, &found)
 }
 
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
@@ -114,7 +130,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
     loop {
         if seen == Seen::Nothing {
             match remote.get(&key).await {
-                Ok(Some(found)) => match read(&call, &lead, &found) {
+                Ok(Some(found)) => match read(&call, lead.stamp(), &found) {
                     Some(entry) => return landed(&call, lead, entry),
                     None => seen = Seen::Rejected,
                 },
@@ -127,7 +143,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
                 lead.granted(token);
                 return Fetched::Run(lead);
             }
-            Ok(Leased::Found(found)) => match read(&call, &lead, &found) {
+            Ok(Leased::Found(found)) => match read(&call, lead.stamp(), &found) {
                 Some(entry) => return landed(&call, lead, entry),
                 None => return Fetched::Run(lead),
             },
@@ -156,12 +172,11 @@ fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.
-fn read(call: &Call, lead: &Lead, found: &Found) -> Option<Arc<KeptAny>> {
+fn read(call: &Call, stamp: Stamp, found: &Found) -> Option<Arc<KeptAny>> {
     if found.life.is_zero() || found.fingerprint != fingerprint(call) {
         return None;
     }
     let codec = call.instance.codec.remote.as_ref()?;
-    let stamp = lead.stamp();
     let stamp = Stamp { loaded: stamp.loaded.saturating_sub(nanos(found.age)), ..stamp };
     let header = call.header(stamp, nanos(found.life), || found.payload.len() as u64);
     if !found.negative {
@@ -206,7 +221,9 @@ async fn store(
     life: u64,
     entry: &Arc<KeptAny>,
 ) -> Result<bool, Error> {
-    let Some(remote) = of(&call.cache, call) else { return Ok(false) };
+    let Some(remote) = of(&call.cache, call) else {
+        return Ok(false);
+    };
     let key = call.cache.remote_key(lead.name());
     if !lead.may_store() {
         // An invalidation of this process came between; the lease is of no use to anybody.
@@ -214,8 +231,9 @@ async fn store(
     }
     let negative = entry.is_negative();
     let payload = match &call.instance.codec.remote {
-        Some(codec) if !negative => (codec.encode)(&entry.value)
-            .map_err(|source| Error::Encode { function: call.instance.site.function(), source: source.into() })?,
+        Some(codec) if !negative => (codec.encode)(&entry.value).map_err(|source| {
+            Error::Encode { function: call.instance.site.function(), source: source.into() }
+        })?,
         _ => Vec::new(),
     };
     let age = call.cache.time.now().saturating_sub(entry.header.loaded);
@@ -231,7 +249,9 @@ async fn store(
 
 /// Releases the lease of a load that ended without a value, in the background.
 pub(crate) fn give_back(lead: &Lead) {
-    let (Some(token), Some(remote)) = (lead.unused_token(), lead.cache().remote.clone()) else { return };
+    let (Some(token), Some(remote)) = (lead.unused_token(), lead.cache().remote.clone()) else {
+        return;
+    };
     let key = lead.cache().remote_key(lead.name());
     lead.cache().background.spawn(async move {
         // A lease that is not released expires.

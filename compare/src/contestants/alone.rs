@@ -11,13 +11,8 @@ pub struct Alone;
 
 impl Contestant for Alone {
     const NAME: &'static str = "the tasks alone";
-    const LEFT_OUT: &'static [Kind] = &[
-        Kind::Hit,
-        Kind::Instructions,
-        Kind::Miss,
-        Kind::Cancelled,
-        Kind::Memory,
-    ];
+    const LEFT_OUT: &'static [Kind] =
+        &[Kind::Hit, Kind::Instructions, Kind::Miss, Kind::Cancelled, Kind::Memory];
 }
 
 macro_rules! alone {

@@ -11,12 +11,7 @@ impl Contestant for Larder {
     const NAME: &'static str = "larder";
 
     fn set_up(capacity: usize) {
-        larder::Cache::builder("bench")
-            .capacity(capacity)
-            .build()
-            .unwrap()
-            .install()
-            .unwrap();
+        larder::Cache::builder("bench").capacity(capacity).build().unwrap().install().unwrap();
     }
 }
 

@@ -56,10 +56,6 @@ pub struct Entry {
 
 impl Entry {
     const fn of<C: Contestant>() -> Self {
-        Entry {
-            name: C::NAME,
-            left_out: C::LEFT_OUT,
-            run: crate::measure::run::<C>,
-        }
+        Entry { name: C::NAME, left_out: C::LEFT_OUT, run: crate::measure::run::<C> }
     }
 }

@@ -27,23 +27,11 @@ pub async fn cancelled<C: Contestant>() -> Vec<f64> {
     let mut ok = 0;
     let mut last = Duration::ZERO;
     for waiter in waiters {
-        if timeout_at((aborted + HUNG).into(), waiter)
-            .await
-            .is_ok_and(|done| done.is_ok())
-        {
+        if timeout_at((aborted + HUNG).into(), waiter).await.is_ok_and(|done| done.is_ok()) {
             ok += 1;
             last = aborted.elapsed();
         }
     }
-    let last_ms = if ok == WAITERS {
-        last.as_micros() as f64 / 1e3
-    } else {
-        f64::NAN
-    };
-    vec![
-        values::runs() as f64,
-        ok as f64,
-        (WAITERS - ok) as f64,
-        last_ms,
-    ]
+    let last_ms = if ok == WAITERS { last.as_micros() as f64 / 1e3 } else { f64::NAN };
+    vec![values::runs() as f64, ok as f64, (WAITERS - ok) as f64, last_ms]
 }

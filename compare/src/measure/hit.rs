@@ -52,18 +52,13 @@ async fn spin<C: Contestant + Calls<V>, V: Value>(
 ) -> Spin {
     let watch = Stopwatch::start();
     let deadline = Instant::now() + window;
-    let tasks: Vec<_> = (0..tasks)
-        .map(|first| tokio::spawn(calls_until::<C, V>(deadline, keys, first)))
-        .collect();
+    let tasks: Vec<_> =
+        (0..tasks).map(|first| tokio::spawn(calls_until::<C, V>(deadline, keys, first))).collect();
     let mut calls = 0;
     for task in tasks {
         calls += task.await.unwrap();
     }
-    Spin {
-        calls,
-        wall: watch.wall(),
-        cpu: watch.cpu(),
-    }
+    Spin { calls, wall: watch.wall(), cpu: watch.cpu() }
 }
 
 /// How many calls were done. Each task begins at a turn of its own.

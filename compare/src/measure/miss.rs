@@ -20,10 +20,7 @@ pub async fn time<C: Contestant>(tasks: u64, scale: f64) -> Vec<f64> {
         task.await.unwrap();
     }
     let (wall, cpu) = (watch.wall(), watch.cpu());
-    vec![
-        cpu.as_nanos() as f64 / 1e3 / calls as f64,
-        calls as f64 / wall.as_micros() as f64 * 1e3,
-    ]
+    vec![cpu.as_nanos() as f64 / 1e3 / calls as f64, calls as f64 / wall.as_micros() as f64 * 1e3]
 }
 
 pub async fn allocations<C: Contestant>(scale: f64) -> Vec<f64> {

@@ -103,14 +103,8 @@ pub const TABLES: &[Table] = &[
         kind: Kind::Miss,
         title: "Miss: distinct keys, an instant function; 7 allocations of each row are the value",
         cases: &[
-            (
-                Case::MissOneTask,
-                &[Ratio("CPU µs/op, 1 task"), Ratio("kops/s, 1 task")],
-            ),
-            (
-                Case::MissManyTasks,
-                &[Ratio("CPU µs/op, 64 tasks"), Ratio("kops/s, 64 tasks")],
-            ),
+            (Case::MissOneTask, &[Ratio("CPU µs/op, 1 task"), Ratio("kops/s, 1 task")]),
+            (Case::MissManyTasks, &[Ratio("CPU µs/op, 64 tasks"), Ratio("kops/s, 64 tasks")]),
             (Case::MissAllocations, &[Plain("allocations/op")]),
         ],
     },
@@ -120,19 +114,11 @@ pub const TABLES: &[Table] = &[
         cases: &[
             (
                 Case::StampedeTime,
-                &[
-                    Plain("runs"),
-                    Ratio("wall ms"),
-                    Ratio("CPU ms"),
-                    Ratio("peak RSS MiB"),
-                ],
+                &[Plain("runs"), Ratio("wall ms"), Ratio("CPU ms"), Ratio("peak RSS MiB")],
             ),
             (
                 Case::StampedeHeap,
-                &[
-                    Net("allocations/task beyond the task"),
-                    Ratio("peak heap MiB"),
-                ],
+                &[Net("allocations/task beyond the task"), Ratio("peak heap MiB")],
             ),
         ],
     },
@@ -141,12 +127,7 @@ pub const TABLES: &[Table] = &[
         title: "Cancelled: the leader of 100 waiters is aborted 100 ms into a function of 200 ms",
         cases: &[(
             Case::Cancelled,
-            &[
-                Plain("runs"),
-                Plain("ok"),
-                Plain("hung"),
-                Ratio("ms from abort to last"),
-            ],
+            &[Plain("runs"), Plain("ok"), Plain("hung"), Ratio("ms from abort to last")],
         )],
     },
     Table {
@@ -180,12 +161,7 @@ pub fn run<C: Contestant>(case: Case, scale: f64) -> Vec<f64> {
 
 fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(measurement)
+    runtime.worker_threads(2).enable_time().build().unwrap().block_on(measurement)
 }
 
 fn on_this_thread<T>(measurement: impl Future<Output = T>) -> T {
@@ -201,10 +177,7 @@ struct Stopwatch {
 
 impl Stopwatch {
     fn start() -> Self {
-        Stopwatch {
-            wall: Instant::now(),
-            cpu: meter::cpu(),
-        }
+        Stopwatch { wall: Instant::now(), cpu: meter::cpu() }
     }
 
     fn wall(&self) -> Duration {

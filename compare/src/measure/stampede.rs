@@ -28,10 +28,7 @@ pub async fn heap<C: Contestant>() -> Vec<f64> {
     meter::count_allocations();
     C::set_up(Shared::CAPACITY);
     stampede::<C>().await;
-    vec![
-        meter::allocations() as f64 / TASKS as f64,
-        meter::peak_bytes() as f64 / MIB,
-    ]
+    vec![meter::allocations() as f64 / TASKS as f64, meter::peak_bytes() as f64 / MIB]
 }
 
 async fn stampede<C: Contestant>() {

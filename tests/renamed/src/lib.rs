@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use pantry::{Cache, KeyPart, cached};
+    use pantry::{cached, Cache, KeyPart};
 
     #[derive(KeyPart)]
     #[key_part(crate = ::pantry)]
