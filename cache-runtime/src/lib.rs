@@ -4,11 +4,12 @@
 //! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
 //! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
 //! `remote` (the seam to a tier that a fleet shares). `key` is beneath all of them; `clock`,
-//! `stats` and `error` stand beside.
+//! `counters`, `stats` and `error` stand beside.
 
 mod cache;
 mod call;
 mod clock;
+mod counters;
 mod error;
 mod key;
 mod local;

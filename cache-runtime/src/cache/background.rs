@@ -29,10 +29,11 @@ impl Background {
         (!self.0.closed.load(SeqCst)).then_some(running)
     }
 
-    /// Runs the future on a task of its own, if there is a runtime.
+    /// Runs the future on a task of its own, if there is a runtime; after `close` too, but then
+    /// nobody waits for it.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if let (Ok(runtime), Some(running)) = (tokio::runtime::Handle::try_current(), self.track())
-        {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let running = self.track();
             runtime.spawn(async move {
                 future.await;
                 drop(running);
@@ -40,7 +41,7 @@ impl Background {
         }
     }
 
-    /// Lets nothing more in, and waits for what runs.
+    /// Tracks nothing more, and waits for what runs.
     pub(crate) async fn close(&self) {
         self.0.closed.store(true, SeqCst);
         loop {

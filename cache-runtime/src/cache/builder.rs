@@ -8,10 +8,10 @@ use std::{
 use super::{Cache, Inner, background::Background};
 use crate::{
     clock::{Clock, Time, nanos},
+    counters::Functions,
     error::ConfigError,
     local::{Bound, Flights, Generations, Store},
     remote::Remote,
-    stats::Functions,
 };
 
 /// Settings of a [`Cache`].
@@ -34,6 +34,9 @@ pub(crate) struct Settings {
     pub(crate) local_ttl: u64,
     pub(crate) lease: Duration,
 }
+
+/// A year: a moment that far away is one that a timer can have.
+const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl CacheBuilder {
     pub(super) fn new(service: String) -> Self {
@@ -140,7 +143,7 @@ impl CacheBuilder {
             enabled: AtomicBool::new(self.enabled),
             settings: Settings {
                 local_ttl: self.local_ttl.map_or(u64::MAX, nanos),
-                lease: self.lease,
+                lease: self.lease.min(LONGEST_LEASE),
             },
             time: self.time,
             random: self.random,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Cache, Inner};
-use crate::{call::Call, error::InstallError, local::Flight};
+use crate::{call::Call, error::InstallError, local::Flight, sync::task_local};
 
 static INSTALLED: OnceLock<Arc<Inner>> = OnceLock::new();
 
@@ -65,7 +65,7 @@ fn scoped() -> Option<Cache> {
     CONTEXT.try_with(|context| context.scope.clone()).ok().flatten()
 }
 
-tokio::task_local! {
+task_local! {
     static CONTEXT: InScope;
 }
 
@@ -104,8 +104,8 @@ impl InScope {
         CONTEXT.scope(self, future)
     }
 
-    pub(crate) fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
-        CONTEXT.sync_scope(self.clone(), poll)
+    pub(crate) fn enter<R>(self, poll: impl FnOnce() -> R) -> R {
+        CONTEXT.sync_scope(self, poll)
     }
 }
 

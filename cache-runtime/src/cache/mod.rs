@@ -22,11 +22,12 @@ pub use options::Options;
 
 use crate::{
     clock::Time,
+    counters::Functions,
     error::{ConfigError, Error, InstallError},
     key::{KeyText, Lookup},
     local::{Flights, Generations, KeptAny, Named, Store},
     remote::Remote,
-    stats::{Functions, Stats},
+    stats::Stats,
 };
 use background::Background;
 

@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use std::{
 use super::{Source, policy::Made};
 use crate::{
     cache::{Cache, InScope, Inner},
+    counters::Count,
     error::Error,
     key::{Instance, KeyBytes, KeyText, Lookup},
     local::{
@@ -65,6 +66,8 @@ pub(crate) struct Extra {
 #[derive(Default)]
 pub(super) enum State {
     Made(Mode),
+    /// It starts over, and has been counted as a miss.
+    Again(Mode),
     Following(Boxed<(Followed, Edge)>),
     Fetching(Boxed<(Fetched, Edge)>),
     Leading(Lead, Edge),
@@ -132,23 +135,28 @@ pub(super) fn drive(
     loop {
         // Whether there is an output now.
         let (made, from) = match state {
-            State::Made(mode) => match call.begin(*mode) {
-                Step::Hit(entry, now) => {
-                    call.cache.functions.of(call.instance.number).hit();
-                    (function.join(&entry), From::memory(entry.header.loaded, now))
+            State::Made(mode) | State::Again(mode) => {
+                let step = call.begin(*mode);
+                if let State::Made(_) = state {
+                    call.count(&step);
                 }
-                Step::Go(next) => {
-                    *state = next;
-                    continue;
+                match step {
+                    Step::Hit(entry, now) => {
+                        (function.join(&entry), From::memory(entry.header.loaded, now))
+                    }
+                    Step::Go(next) => {
+                        *state = next;
+                        continue;
+                    }
                 }
-            },
+            }
             State::Following(wait) => match ready!(wait.as_mut().poll(cx)) {
                 (Followed::Lead(lead), edge) => {
                     *state = call.lead(lead, Seen::Nothing, edge);
                     continue;
                 }
                 (Followed::Overdue | Followed::Landed(Outcome::Again), _) => {
-                    *state = State::Made(Mode::Load);
+                    *state = State::Again(Mode::Load);
                     continue;
                 }
                 (Followed::Landed(outcome), _) => {
@@ -217,7 +225,7 @@ pub(super) fn drive(
         }
         // It runs for itself: an entry of another type stands there, or an error that cannot be
         // shared.
-        *state = State::Made(Mode::Alone);
+        *state = State::Again(Mode::Alone);
     }
 }
 
@@ -277,7 +285,6 @@ impl Call {
         match Flights::begin(&self.cache, self, mode, now) {
             Begun::Hit(entry) => Step::Hit(entry, now),
             Begun::Lead(lead) => {
-                self.missed();
                 let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
                 let edge = InScope::current_run()
                     .and_then(|run| WaitEdge::waiting(&run, lead.flight()))
@@ -285,7 +292,6 @@ impl Call {
                 Step::Go(self.lead(lead, seen, edge))
             }
             Begun::Follow(follower) => {
-                self.missed();
                 let edge = match InScope::current_run() {
                     None => None,
                     Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
@@ -299,8 +305,14 @@ impl Call {
         }
     }
 
-    fn missed(&self) {
-        self.cache.functions.of(self.instance.number).misses.fetch_add(1, Relaxed);
+    /// Counts a call by its first step, however often it starts over.
+    fn count(&self, step: &Step) {
+        let count = match step {
+            Step::Hit(..) => Count::Hits,
+            Step::Go(State::Alone(Reason::Disabled)) => return,
+            Step::Go(_) => Count::Misses,
+        };
+        self.cache.functions.of(self.instance.number).add(count, 1);
     }
 
     /// A flight of its own: the remote tier first, where there is one.
@@ -316,7 +328,7 @@ impl Call {
     pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
         let life = life.min(self.local()).min(self.cache.settings.local_ttl);
         Header {
-            expires: self.cache.time.now().saturating_add(life),
+            expires: stamp.now.saturating_add(life),
             loaded: stamp.loaded,
             slot: stamp.slot,
             generation: stamp.generation,

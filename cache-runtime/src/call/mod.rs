@@ -30,6 +30,7 @@ pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{
     cache::Inner,
+    counters::Count,
     error::Error,
     local::{KeptAny, Lead, Mode, SharedError},
 };
@@ -223,7 +224,7 @@ impl<F: Future> Cached<F> {
             && let loaded = entry.header.loaded
             && let Some(output) = (this.join)(&entry)
         {
-            cache.functions.of(this.call.instance.number).hit();
+            cache.functions.of(this.call.instance.number).add(Count::Hits, 1);
             // Without a drop of what it replaces: there is nothing in it.
             std::mem::forget(std::mem::replace(self.project().state, State::Done));
             return Poll::Ready((output, From::memory(loaded, now)));

@@ -10,10 +10,7 @@ use std::{
     any::{Any, TypeId},
     hash::BuildHasher as _,
     pin::pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use foldhash::fast::RandomState;
@@ -24,10 +21,14 @@ use super::store::{Evicted, Generations, KeptAny};
 use crate::{
     cache::Cache,
     call::Call,
+    counters::{Count, Counters},
     key::{KeyText, Lookup},
     remote::{self, Token},
-    stats::Counters,
-    sync::{Mutex, MutexGuard, lock},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        lock,
+    },
 };
 
 /// An error that followers get a copy of, erased.
@@ -40,7 +41,8 @@ pub(crate) struct Flights {
     hasher: RandomState,
 }
 
-const SHARDS: usize = 64;
+/// A model steps through each lock.
+const SHARDS: usize = if cfg!(shuttle) { 4 } else { 64 };
 
 #[derive(Debug)]
 struct Shard {
@@ -97,9 +99,13 @@ pub(crate) struct Flight {
     running: AtomicBool,
     /// When its function started.
     started: AtomicU64,
+    /// When it returned; 0 before.
+    ended: AtomicU64,
     /// The lease in the remote tier, which goes from leader to leader.
     token: OnceLock<Token>,
     token_used: AtomicBool,
+    /// Of the leader: it has nothing to hand over.
+    landed: AtomicBool,
     outcome: OnceLock<Outcome>,
     changed: Notify,
 }
@@ -111,6 +117,8 @@ pub(crate) struct Stamp {
     pub(crate) generation: u32,
     /// When the load began.
     pub(crate) loaded: u64,
+    /// When it ended, or was made without a run.
+    pub(crate) now: u64,
 }
 
 /// How a flight ended, for its followers.
@@ -201,8 +209,10 @@ impl Flights {
             loaded: AtomicU64::new(0),
             running: AtomicBool::new(false),
             started: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             token: OnceLock::new(),
             token_used: AtomicBool::new(false),
+            landed: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
             name,
@@ -255,9 +265,12 @@ impl Flights {
         Self::outdate(cache, name, Some(key));
         let slot = name.slot();
         let generation = cache.generations.at(slot);
-        let entry = entry(Stamp { slot, generation, loaded: cache.time.now() });
-        let shard = cache.flights.shard(name);
+        let now = cache.time.now();
+        let entry = entry(Stamp { slot, generation, loaded: now, now });
+        let mut shard = cache.flights.shard(name);
         let mut evicted = Evicted::default();
+        // A load that began meanwhile began before this ended, and would store over it.
+        shard.take_off(name, |_| true);
         if cache.generations.at(slot) == generation {
             evicted = cache.store.insert(key, entry);
         }
@@ -373,9 +386,10 @@ impl Flight {
 
     /// Ends the flight, which nobody can join any more.
     fn publish(&self, outcome: Outcome, followers: usize) {
-        // Only a leader sets it, and there is one.
-        let _ = self.outcome.set(outcome);
+        self.landed.store(true, Relaxed);
         if followers > 0 {
+            // Only a leader sets it, and there is one.
+            let _ = self.outcome.set(outcome);
             self.changed.notify_waiters();
         }
     }
@@ -411,6 +425,7 @@ pub(crate) struct Lead {
 impl Lead {
     fn new(flight: Arc<Flight>, function: u32, now: u64) -> Self {
         flight.function.store(function, Relaxed);
+        flight.ended.store(0, Relaxed);
         flight.loaded.store(now, Relaxed);
         Self { flight }
     }
@@ -429,7 +444,12 @@ impl Lead {
 
     pub(crate) fn stamp(&self) -> Stamp {
         let Flight { name, generation, loaded, .. } = &*self.flight;
-        Stamp { slot: name.slot(), generation: *generation, loaded: loaded.load(Relaxed) }
+        let now = match self.flight.ended.load(Relaxed) {
+            0 => self.flight.cache.time.now(),
+            ended => ended,
+        };
+        let loaded = loaded.load(Relaxed);
+        Stamp { slot: name.slot(), generation: *generation, loaded, now }
     }
 
     /// The lease of this load in the remote tier, if it has one.
@@ -465,9 +485,13 @@ impl Lead {
         let flight = &self.flight;
         if !flight.running.load(Relaxed) {
             flight.running.store(true, Relaxed);
-            flight.started.store(flight.cache.time.now(), Relaxed);
-            self.counters().runs.fetch_add(1, Relaxed);
-            self.counters().inflight.fetch_add(1, Relaxed);
+            // Without a remote tier it starts as soon as the load begins.
+            let started = match flight.cache.remote {
+                None => flight.loaded.load(Relaxed),
+                Some(_) => flight.cache.time.now(),
+            };
+            flight.started.store(started, Relaxed);
+            self.counters().add(Count::Runs, 1);
         }
     }
 
@@ -479,19 +503,21 @@ impl Lead {
             flight.running.store(false, Relaxed);
             // By the coarse clock: a short run counts as none, or rarely as a whole tick, and over
             // many that comes to the same.
-            let took = flight.cache.time.now().saturating_sub(flight.started.load(Relaxed));
-            self.counters().inflight.fetch_sub(1, Relaxed);
-            self.counters().run_nanos.fetch_add(took, Relaxed);
+            let ended = flight.cache.time.now();
+            flight.ended.store(ended, Relaxed);
+            let took = ended.saturating_sub(flight.started.load(Relaxed));
+            self.counters().add(Count::Ended, 1);
+            self.counters().add(Count::RunNanos, took);
         }
     }
 
     pub(crate) fn failed(&self) {
-        self.counters().errors.fetch_add(1, Relaxed);
+        self.counters().add(Count::Errors, 1);
     }
 
     /// A result is not stored that should have been.
     pub(crate) fn refused(&self) {
-        self.counters().refused.fetch_add(1, Relaxed);
+        self.counters().add(Count::Refused, 1);
     }
 
     /// Whether anybody waits. One who joins later runs for itself.
@@ -542,7 +568,7 @@ impl Drop for Lead {
     fn drop(&mut self) {
         self.ran();
         let flight = &self.flight;
-        if flight.outcome.get().is_some() {
+        if flight.landed.load(Relaxed) {
             return remote::give_back(self);
         }
         let mut shard = flight.shard();
@@ -552,7 +578,10 @@ impl Drop for Lead {
             remote::give_back(self);
         } else {
             flight.vacant.store(true, Relaxed);
-            flight.changed.notify_one();
+            drop(shard);
+            // All of them: one alone may be held by a task that does not poll it, and would keep
+            // the flight to itself.
+            flight.changed.notify_waiters();
         }
     }
 }
@@ -623,13 +652,8 @@ impl Drop for Follower {
         }
         let mut shard = flight.shard();
         let remaining = flight.followers.fetch_sub(1, Relaxed) - 1;
-        if flight.vacant.load(Relaxed) {
-            // It may have been the one that was to take over.
-            if remaining == 0 {
-                shard.remove(flight);
-            } else {
-                flight.changed.notify_one();
-            }
+        if remaining == 0 && flight.vacant.load(Relaxed) {
+            shard.remove(flight);
         }
     }
 }

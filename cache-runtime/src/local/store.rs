@@ -12,8 +12,8 @@ use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
+    counters::{Count, Functions},
     key::{Lookup, StoredKey},
-    stats::Functions,
 };
 
 /// An entry in memory: a value, and what decides whether it may be served.
@@ -64,8 +64,9 @@ impl<V: ?Sized> fmt::Debug for Kept<V> {
 /// finds the slot without knowing which entries there are.
 pub(crate) struct Generations(Box<[AtomicU32]>);
 
-/// Unrelated keys share a slot; with as many as these it costs one load in 65,536.
-const SLOTS: usize = 1 << 16;
+/// Unrelated keys share a slot; with as many as these it costs one load in 65,536. A model has few
+/// keys, and thousands of caches.
+const SLOTS: usize = if cfg!(shuttle) { 1 << 8 } else { 1 << 16 };
 
 impl Generations {
     pub(crate) fn new() -> Self {
@@ -190,7 +191,7 @@ impl Lifecycle<StoredKey, Arc<KeptAny>> for Evictions {
 
     fn on_evict(&self, evicted: &mut Evicted, key: StoredKey, entry: Arc<KeptAny>) {
         if evicted.inserted.as_ref() != Some(&key) {
-            self.0.of(entry.header.function).evictions.fetch_add(1, Ordering::Relaxed);
+            self.0.of(entry.header.function).add(Count::Evictions, 1);
         }
         evicted.entries.push(entry);
     }

@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     clock::nanos,
     error::Error,
-    local::{Kept, KeptAny, Lead, Negative, Outcome, Stamp},
+    local::{Header, Kept, KeptAny, Lead, Negative, Outcome, Stamp},
 };
 
 /// What a remote tier answers with.
@@ -112,7 +112,10 @@ pub(crate) async fn peek(call: &Call) -> Option<Arc<KeptAny>> {
     let found = remote.get(&call.cache.remote_key(&name)).await.ok()??;
     let (slot, loaded) = (name.slot(), call.cache.time.now());
     let generation = call.cache.generations.at(slot);
-    read(call, Stamp { slot, generation, loaded }, &found)
+    let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
+    // Nothing is kept here, so what bounds a life in memory says nothing.
+    let expires = loaded.saturating_add(nanos(found.life));
+    read(call, Header { expires, ..header }, &found)
 }
 
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
@@ -130,7 +133,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
     loop {
         if seen == Seen::Nothing {
             match remote.get(&key).await {
-                Ok(Some(found)) => match read(&call, lead.stamp(), &found) {
+                Ok(Some(found)) => match read(&call, header(&call, lead.stamp(), &found), &found) {
                     Some(entry) => return landed(&call, lead, entry),
                     None => seen = Seen::Rejected,
                 },
@@ -138,27 +141,58 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
                 Err(_) => return Fetched::Run(lead),
             }
         }
+        let asked = Asked { cache: &call.cache, remote: &remote, key: &key, token };
         match remote.lease(&key, token, seen).await {
             Ok(Leased::Granted) => {
+                asked.is_answered();
                 lead.granted(token);
                 return Fetched::Run(lead);
             }
-            Ok(Leased::Found(found)) => match read(&call, lead.stamp(), &found) {
-                Some(entry) => return landed(&call, lead, entry),
-                None => return Fetched::Run(lead),
-            },
+            Ok(Leased::Found(found)) => {
+                asked.is_answered();
+                return match read(&call, header(&call, lead.stamp(), &found), &found) {
+                    Some(entry) => landed(&call, lead, entry),
+                    None => Fetched::Run(lead),
+                };
+            }
             Ok(Leased::Busy) => {
+                asked.is_answered();
                 seen = Seen::Nothing;
-                if tokio::time::timeout_at(deadline, remote.changed(&key)).await.is_err() {
+                // One that was woken again and again has waited long enough, too.
+                let is_over = tokio::time::Instant::now() >= deadline;
+                let changed = tokio::time::timeout_at(deadline, remote.changed(&key));
+                if is_over || !matches!(changed.await, Ok(Ok(()))) {
                     return Fetched::Run(lead);
                 }
             }
             Ok(Leased::Held) => {
+                asked.is_answered();
                 lead.keep_nothing();
                 return Fetched::Run(lead);
             }
             Err(_) => return Fetched::Run(lead),
         }
+    }
+}
+
+/// A lease that was asked for. Dropped before there is an answer, it may have been granted to
+/// somebody who never learns of it, and is given back.
+struct Asked<'a> {
+    cache: &'a Cache,
+    remote: &'a Arc<dyn Remote>,
+    key: &'a str,
+    token: Token,
+}
+
+impl Asked<'_> {
+    fn is_answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        release(self.cache, Arc::clone(self.remote), self.key.to_owned(), self.token);
     }
 }
 
@@ -172,13 +206,11 @@ fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.
-fn read(call: &Call, stamp: Stamp, found: &Found) -> Option<Arc<KeptAny>> {
+fn read(call: &Call, header: Header, found: &Found) -> Option<Arc<KeptAny>> {
     if found.life.is_zero() || found.fingerprint != fingerprint(call) {
         return None;
     }
     let codec = call.instance.codec.remote.as_ref()?;
-    let stamp = Stamp { loaded: stamp.loaded.saturating_sub(nanos(found.age)), ..stamp };
-    let header = call.header(stamp, nanos(found.life), || found.payload.len() as u64);
     if !found.negative {
         (codec.decode)(&found.payload, header)
     } else if call.instance.reads_none {
@@ -186,6 +218,13 @@ fn read(call: &Call, stamp: Stamp, found: &Found) -> Option<Arc<KeptAny>> {
     } else {
         None
     }
+}
+
+/// What an entry of such a value carries that is kept here.
+fn header(call: &Call, stamp: Stamp, found: &Found) -> Header {
+    let loaded = stamp.loaded.saturating_sub(nanos(found.age));
+    let life = nanos(found.life);
+    call.header(Stamp { loaded, ..stamp }, life, || found.payload.len() as u64)
 }
 
 /// The value of a run on its way: it lands in memory only if it landed in the remote tier.
@@ -253,7 +292,12 @@ pub(crate) fn give_back(lead: &Lead) {
         return;
     };
     let key = lead.cache().remote_key(lead.name());
-    lead.cache().background.spawn(async move {
+    release(lead.cache(), remote, key, token);
+}
+
+/// Releases a lease in the background.
+fn release(cache: &Cache, remote: Arc<dyn Remote>, key: String, token: Token) {
+    cache.background.spawn(async move {
         // A lease that is not released expires.
         let _ = remote.release(&key, token).await;
     });

@@ -1,0 +1,199 @@
+//! Counters per function, always on: a hit pays one addition that no other thread sees.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Relaxed},
+        },
+    },
+    time::Duration,
+};
+
+use crate::{
+    key::function,
+    stats::{FunctionStats, Stats},
+};
+
+/// The counters of all functions of one cache, by the number of the site. Grows without moving,
+/// so that a hit finds its counter with a load and no lock.
+pub(crate) struct Functions {
+    chunks: Box<[OnceLock<Box<[Counters]>>; CHUNKS]>,
+}
+
+const CHUNK: usize = 16;
+/// For 16,384 functions; what is above that shares the last counters.
+const CHUNKS: usize = 1024;
+
+impl Functions {
+    pub(crate) fn new() -> Self {
+        Self { chunks: Box::new([const { OnceLock::new() }; CHUNKS]) }
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, number: u32) -> &Counters {
+        let number = (number as usize).min(CHUNK * CHUNKS - 1);
+        let chunk = &self.chunks[number / CHUNK];
+        let counters = match chunk.get() {
+            Some(counters) => counters,
+            None => fill(chunk),
+        };
+        &counters[number % CHUNK]
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut functions: Vec<_> = (0..)
+            .zip(&*self.chunks)
+            .filter_map(|(at, chunk)| Some((at * CHUNK as u32, chunk.get()?)))
+            .flat_map(|(first, chunk)| (first..).zip(chunk))
+            .filter_map(|(number, counters)| counters.read(number))
+            .collect();
+        functions.sort_by_key(|row| row.function);
+        Stats { functions }
+    }
+}
+
+#[cold]
+fn fill(chunk: &OnceLock<Box<[Counters]>>) -> &[Counters] {
+    chunk.get_or_init(|| (0..CHUNK).map(|_| Counters::default()).collect())
+}
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stats().fmt(f)
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Count {
+    Hits,
+    Misses,
+    /// Runs that began.
+    Runs,
+    /// Runs that ended, in whatever way.
+    Ended,
+    Errors,
+    Refused,
+    Evictions,
+    RunNanos,
+}
+
+/// The counters of one function, a stripe per thread.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    stripes: [Stripe; STRIPES],
+    /// Goes down too, so one for all.
+    pub(crate) waiters: AtomicU64,
+}
+
+const STRIPES: usize = 32;
+
+/// The stripe of the threads that have none of their own.
+const SHARED: u32 = STRIPES as u32 - 1;
+
+/// A line of its own: an atomic addition to a line that another thread has costs more than the
+/// look-up of a hit does.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe([AtomicU64; 8]);
+
+impl Counters {
+    #[inline]
+    pub(crate) fn add(&self, count: Count, more: u64) {
+        let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
+        let counter = &self.stripes[stripe as usize % STRIPES].0[count as usize];
+        if stripe == SHARED {
+            counter.fetch_add(more, Relaxed);
+        } else {
+            // Nobody else writes here, so it need not be one step.
+            counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+        }
+    }
+
+    fn sum(&self, count: Count) -> u64 {
+        let stripes = self.stripes.iter().map(|stripe| stripe.0[count as usize].load(Relaxed));
+        stripes.fold(0, u64::wrapping_add)
+    }
+
+    /// `None` for a function that was never called in this cache.
+    fn read(&self, number: u32) -> Option<FunctionStats> {
+        let (cache_hits_memory, cache_misses) = (self.sum(Count::Hits), self.sum(Count::Misses));
+        if cache_hits_memory + cache_misses == 0 {
+            return None;
+        }
+        // In this order, so that a run that ends meanwhile is not missing from those that began.
+        let ended = self.sum(Count::Ended);
+        let runs = self.sum(Count::Runs);
+        Some(FunctionStats {
+            function: function(number),
+            cache_hits_memory,
+            cache_misses,
+            runs,
+            evictions: self.sum(Count::Evictions),
+            inflight_requests: runs.saturating_sub(ended),
+            waiters: self.waiters.load(Relaxed),
+            fills_refused: self.sum(Count::Refused),
+            errors: self.sum(Count::Errors),
+            run_time: Duration::from_nanos(self.sum(Count::RunNanos)),
+        })
+    }
+}
+
+thread_local! {
+    static MINE: Mine = Mine::take();
+}
+
+/// The stripes that a thread has, one bit each; the shared one is nobody's.
+static TAKEN: AtomicU32 = AtomicU32::new(1 << SHARED);
+
+/// The stripe of one thread, in every cache and function.
+struct Mine(u32);
+
+impl Mine {
+    fn take() -> Self {
+        // Acquire, as `drop` releases: a thread goes on from where the one before it stopped.
+        let taken = TAKEN.fetch_update(AcqRel, Relaxed, |taken| {
+            let free = taken.trailing_ones();
+            (free < SHARED).then(|| taken | 1 << free)
+        });
+        Self(taken.map_or(SHARED, u32::trailing_ones))
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if self.0 != SHARED {
+            TAKEN.fetch_and(!(1 << self.0), AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn no_count_is_lost_with_more_threads_than_stripes() {
+        let counters = Counters::default();
+        for _ in 0..3 {
+            thread::scope(|scope| {
+                for _ in 0..2 * STRIPES {
+                    scope.spawn(|| (0..1000).for_each(|_| counters.add(Count::Hits, 1)));
+                }
+            });
+        }
+        assert_eq!(counters.sum(Count::Hits), 3 * 2 * STRIPES as u64 * 1000);
+    }
+
+    #[test]
+    fn two_threads_never_have_one_stripe_but_the_shared() {
+        let mine = || MINE.with(|mine| mine.0);
+        let other = thread::scope(|scope| scope.spawn(mine).join().unwrap());
+        assert!(mine() != other || other == SHARED);
+    }
+}
