@@ -1,6 +1,7 @@
 //! Counters per function, always on: a hit pays one addition that no other thread sees.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         OnceLock,
@@ -103,7 +104,7 @@ struct Stripe([AtomicU64; 8]);
 impl Counters {
     #[inline]
     pub(crate) fn add(&self, count: Count, more: u64) {
-        let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
+        let stripe = stripe();
         let counter = &self.stripes[stripe as usize % STRIPES].0[count as usize];
         if stripe == SHARED {
             counter.fetch_add(more, Relaxed);
@@ -142,31 +143,52 @@ impl Counters {
     }
 }
 
+/// The stripe of this thread, in every cache and function.
+#[inline]
+fn stripe() -> u32 {
+    match MINE.get() {
+        UNKNOWN => take(),
+        stripe => stripe,
+    }
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
 thread_local! {
-    static MINE: Mine = Mine::take();
+    // Apart from what gives it back, so that to read it is one load.
+    static MINE: Cell<u32> = const { Cell::new(UNKNOWN) };
+    static GIVING_BACK: GivingBack = const { GivingBack };
 }
 
 /// The stripes that a thread has, one bit each; the shared one is nobody's.
 static TAKEN: AtomicU32 = AtomicU32::new(1 << SHARED);
 
-/// The stripe of one thread, in every cache and function.
-struct Mine(u32);
-
-impl Mine {
-    fn take() -> Self {
-        // Acquire, as `drop` releases: a thread goes on from where the one before it stopped.
-        let taken = TAKEN.fetch_update(AcqRel, Relaxed, |taken| {
-            let free = taken.trailing_ones();
-            (free < SHARED).then(|| taken | 1 << free)
-        });
-        Self(taken.map_or(SHARED, u32::trailing_ones))
-    }
+#[cold]
+fn take() -> u32 {
+    // A thread that is ending already gives nothing back any more, so it takes nothing.
+    let stripe = match GIVING_BACK.try_with(|_| ()) {
+        Err(_) => SHARED,
+        // Acquire, as giving back releases: this thread goes on from where the last one stopped.
+        Ok(()) => TAKEN
+            .fetch_update(AcqRel, Relaxed, |taken| {
+                let free = taken.trailing_ones();
+                (free < SHARED).then(|| taken | 1 << free)
+            })
+            .map_or(SHARED, u32::trailing_ones),
+    };
+    MINE.set(stripe);
+    stripe
 }
 
-impl Drop for Mine {
+/// Gives the stripe back when the thread ends.
+struct GivingBack;
+
+impl Drop for GivingBack {
     fn drop(&mut self) {
-        if self.0 != SHARED {
-            TAKEN.fetch_and(!(1 << self.0), AcqRel);
+        // What is counted after this is counted with the others'.
+        let stripe = MINE.replace(SHARED);
+        if stripe < SHARED {
+            TAKEN.fetch_and(!(1 << stripe), AcqRel);
         }
     }
 }
@@ -192,8 +214,8 @@ mod tests {
 
     #[test]
     fn two_threads_never_have_one_stripe_but_the_shared() {
-        let mine = || MINE.with(|mine| mine.0);
-        let other = thread::scope(|scope| scope.spawn(mine).join().unwrap());
-        assert!(mine() != other || other == SHARED);
+        let mine = stripe();
+        let other = thread::scope(|scope| scope.spawn(stripe).join().unwrap());
+        assert!(mine != other || other == SHARED);
     }
 }
