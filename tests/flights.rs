@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::SeqCst},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -432,6 +433,74 @@ async fn a_run_that_waits_for_a_task_that_calls_it_ends_after_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waiter_that_nobody_polls_does_not_keep_the_others_waiting() {
+    let (cache, script) = (Cache::memory(), Script::new());
+    let call = || Box::pin(cache.scope(async { job(Arc::clone(&script), 1).await }));
+    // As the branch of a `select!` that is borrowed, while the body of another one runs.
+    let (mut leader, mut parked) = (call(), call());
+    assert!(poll_once(leader.as_mut()).is_pending());
+    assert!(poll_once(parked.as_mut()).is_pending());
+    let other = started(1, || job_of(&cache, &script)).await.remove(0);
+    drop(leader);
+    let dropped = Instant::now();
+    assert_eq!(other.await.unwrap().0, Ok(2));
+    assert!(dropped.elapsed() <= RUN + Duration::from_millis(5));
+    assert_eq!(parked.await, Ok(2));
+}
+
+fn poll_once<F: Future>(call: Pin<&mut F>) -> Poll<F::Output> {
+    call.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_wait_goes_on_outside_of_the_runtime_that_it_began_in() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (cache, script) = (Cache::memory(), Script::new());
+    let call = || Box::pin(cache.scope(async { job(Arc::clone(&script), 1).await }));
+    let (mut leader, mut one, mut other) = (call(), call(), call());
+    {
+        let _inside = runtime.enter();
+        assert!(poll_once(leader.as_mut()).is_pending());
+        assert!(poll_once(one.as_mut()).is_pending());
+        assert!(poll_once(other.as_mut()).is_pending());
+        drop(leader);
+        // It runs now.
+        assert!(poll_once(one.as_mut()).is_pending());
+    }
+    // It was woken, and waits on.
+    assert!(poll_once(other.as_mut()).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_may_be_as_long_as_can_be() {
+    let cache = Cache::builder("test").lease(Duration::MAX).build().unwrap();
+    let calls = started(2, || job_of(&cache, &Script::new())).await;
+    assert_eq!(outputs(calls).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_starts_over_is_one_miss() {
+    #[cached(ttl = 60, key = "unshared", skip(script))]
+    async fn unshared(script: Arc<Script>) -> Result<u32, Bare> {
+        script.play().await.map_err(Bare)
+    }
+
+    let cache = Cache::builder("test").lease(RUN * 3 / 2).build().unwrap();
+    // After the first has failed, the others run, all at once, and two of them fail too.
+    let script = Script::failing(3);
+    let call = || {
+        let script = Arc::clone(&script);
+        tokio::spawn(cache.scope(async move { unshared(script).await }))
+    };
+    let outputs = outputs(started(5, call).await).await;
+    assert_eq!(outputs.iter().filter(|output| output.is_ok()).count(), 2);
+    let stats = cache.stats();
+    let row = stats.function("unshared").unwrap();
+    assert_eq!((row.cache_misses, row.cache_hits_memory, row.runs), (5, 0, 5));
+    assert_eq!((row.inflight_requests, row.waiters), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_that_is_not_stored_goes_to_those_who_waited() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
 
@@ -473,7 +542,6 @@ fn hits_and_runs_need_no_runtime() {
     }
 
     // A waker that does nothing: nothing here ever waits.
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let mut call = Box::pin(Cache::memory().scope(async { (bare().await, bare().await) }));
-    assert_eq!(call.as_mut().poll(&mut cx), std::task::Poll::Ready((7, 7)));
+    assert_eq!(poll_once(call.as_mut()), Poll::Ready((7, 7)));
 }

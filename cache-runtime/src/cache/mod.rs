@@ -207,9 +207,9 @@ impl Cache {
             return Ok(());
         };
         // Until it is confirmed, this process neither reads nor stores the key.
-        Flights::suspend(self, &name, key);
+        let number = Flights::suspend(self, &name, key);
         remote.invalidate(&self.remote_key(&name)).await?;
-        Flights::confirm(self, &name);
+        Flights::confirm(self, &name, number);
         Ok(())
     }
 }

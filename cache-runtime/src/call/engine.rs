@@ -155,8 +155,12 @@ pub(super) fn drive(
                     *state = call.lead(lead, Seen::Nothing, edge);
                     continue;
                 }
-                (Followed::Overdue | Followed::Landed(Outcome::Again), _) => {
+                (Followed::Landed(Outcome::Again), _) => {
                     *state = State::Again(Mode::Load);
+                    continue;
+                }
+                (Followed::Overdue, _) => {
+                    *state = State::Again(Mode::Overdue);
                     continue;
                 }
                 (Followed::Landed(outcome), _) => {

@@ -226,9 +226,9 @@ key_parts! {
 #[cfg(feature = "chrono")]
 mod of_chrono {
     use chrono::{
-        DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta,
+        DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta,
+        Timelike as _, Utc,
     };
-    use chrono::{TimeZone, Timelike as _};
 
     use super::{KeyPart, KeyWriter, Nesting};
 
@@ -237,15 +237,12 @@ mod of_chrono {
         NaiveTime: |part, out| (part.num_seconds_from_midnight(), part.nanosecond()).write(out);
         NaiveDateTime: |part, out| (part.date(), part.time()).write(out);
         TimeDelta: |part, out| (part.num_seconds(), part.subsec_nanos()).write(out);
-    }
-
-    impl<Tz: TimeZone> KeyPart for DateTime<Tz> {
-        fn write(&self, out: &mut KeyWriter<'_>) {
-            // The offset too: a function may well print it.
-            let offset = self.offset().fix().local_minus_utc();
-            (self.naive_utc(), offset).write(out);
-        }
-        const NESTING: Nesting = Nesting::Plain;
+        DateTime<Utc>: |part, out| (part.naive_utc(), 0).write(out);
+        // The offset too: a function may well print it. Not for every time zone: two of them may
+        // have one offset, and a name besides.
+        DateTime<FixedOffset>: |part, out| {
+            (part.naive_utc(), part.offset().local_minus_utc()).write(out);
+        };
     }
 }
 

@@ -51,15 +51,15 @@ struct Shard {
     flights: HashTable<Arc<Flight>>,
     /// Keys with an invalidation that is not confirmed: nothing is read or stored for them.
     pending: HashTable<Pending>,
-    /// How many flights began here: which of two began first.
+    /// How many flights and invalidations began here: which of two began first.
     begun: u64,
 }
 
 #[derive(Debug)]
 struct Pending {
     name: Named,
-    /// Invalidations of this key that are under way or failed.
-    count: usize,
+    /// The invalidation that began last, of those that are under way or failed.
+    newest: u64,
 }
 
 /// A key by its text, with the hash that its shard and slot go by.
@@ -87,6 +87,8 @@ pub(crate) struct Flight {
     number: u64,
     /// Whether a caller may still join; not once its followers' patience has ended.
     joinable: AtomicBool,
+    /// Whether its leader waits for the run of another process.
+    patient: bool,
     /// An invalidation, a `put`, a `refresh` or a newer value came between: it stores nothing.
     superseded: AtomicBool,
     /// The leader is gone, and no follower has taken over yet.
@@ -141,6 +143,8 @@ pub(crate) enum Mode {
     Refresh,
     /// Memory, or a run of its own that nobody joins.
     Alone,
+    /// As `Load`, of a caller that has waited long enough: a run of its own waits for no lease.
+    Overdue,
 }
 
 /// What a caller found.
@@ -183,7 +187,7 @@ impl Flights {
             }
         }
         match mode {
-            Mode::Load => {
+            Mode::Load | Mode::Overdue => {
                 if let Some(flight) = shard.joinable(&name, call) {
                     flight.followers.fetch_add(1, Relaxed);
                     let flight = Arc::clone(flight);
@@ -202,6 +206,7 @@ impl Flights {
             generation: cache.generations.at(slot),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
+            patient: matches!(mode, Mode::Load | Mode::Refresh),
             superseded: AtomicBool::new(false),
             vacant: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
@@ -234,19 +239,20 @@ impl Flights {
     }
 
     /// As `outdate`, and from now on nothing is read or stored for the key in this process,
-    /// until `confirm`.
-    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) {
+    /// until `confirm` of this invalidation, which is numbered, or of a later one.
+    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) -> u64 {
         let mut shard = cache.flights.shard(name);
-        shard.suspend(name);
+        let number = shard.suspend(name);
         let dead = shard.outdate(cache, name, key);
         drop(shard);
         drop(dead);
+        number
     }
 
     /// The invalidation landed. Outdates again: what was loaded meanwhile may be from before.
-    pub(crate) fn confirm(cache: &Cache, name: &Named) {
+    pub(crate) fn confirm(cache: &Cache, name: &Named, number: u64) {
         let mut shard = cache.flights.shard(name);
-        shard.resume(name);
+        shard.resume(name, number);
         let dead = shard.outdate(cache, name, None);
         drop(shard);
         drop(dead);
@@ -357,29 +363,44 @@ impl Shard {
         self.pending.find(name.hash, |pending| pending.name.text == name.text).is_some()
     }
 
-    fn suspend(&mut self, name: &Named) {
+    fn suspend(&mut self, name: &Named) -> u64 {
+        self.begun += 1;
+        let newest = self.begun;
         let same = |pending: &Pending| pending.name.text == name.text;
-        match self.pending.find_mut(name.hash, same) {
-            Some(pending) => pending.count += 1,
-            None => {
-                let pending = Pending { name: name.clone(), count: 1 };
-                self.pending.insert_unique(name.hash, pending, |pending| pending.name.hash);
-            }
+        if let Some(pending) = self.pending.find_mut(name.hash, same) {
+            pending.newest = newest;
+        } else {
+            let pending = Pending { name: name.clone(), newest };
+            self.pending.insert_unique(name.hash, pending, |pending| pending.name.hash);
         }
+        newest
     }
 
-    fn resume(&mut self, name: &Named) {
+    /// One that was sent later makes up for those that failed or were dropped before.
+    fn resume(&mut self, name: &Named, number: u64) {
         let same = |pending: &Pending| pending.name.text == name.text;
-        if let Ok(mut found) = self.pending.find_entry(name.hash, same) {
-            found.get_mut().count -= 1;
-            if found.get().count == 0 {
-                found.remove();
-            }
+        if let Ok(found) = self.pending.find_entry(name.hash, same)
+            && found.get().newest <= number
+        {
+            found.remove();
         }
     }
 }
 
 impl Flight {
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn name(&self) -> &Named {
+        &self.name
+    }
+
+    /// The lease, if it is still to be given back.
+    pub(crate) fn unused_token(&self) -> Option<Token> {
+        self.token.get().copied().filter(|_| !self.token_used.load(Relaxed))
+    }
+
     fn shard(&self) -> MutexGuard<'_, Shard> {
         self.cache.flights.shard(&self.name)
     }
@@ -434,10 +455,6 @@ impl Lead {
         &self.flight
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.flight.cache
-    }
-
     pub(crate) fn name(&self) -> &Named {
         &self.flight.name
     }
@@ -457,6 +474,10 @@ impl Lead {
         self.flight.token.get().copied()
     }
 
+    pub(crate) fn is_patient(&self) -> bool {
+        self.flight.patient
+    }
+
     pub(crate) fn granted(&self, token: Token) {
         let _ = self.flight.token.set(token);
     }
@@ -464,11 +485,6 @@ impl Lead {
     /// The remote tier took the lease back, with a value or because it was lost.
     pub(crate) fn used_up(&self) {
         self.flight.token_used.store(true, Relaxed);
-    }
-
-    /// The lease, if it is still to be given back.
-    pub(crate) fn unused_token(&self) -> Option<Token> {
-        self.token().filter(|_| !self.flight.token_used.load(Relaxed))
     }
 
     /// Whatever this load comes to is not stored: the remote tier said no.
@@ -569,13 +585,13 @@ impl Drop for Lead {
         self.ran();
         let flight = &self.flight;
         if flight.landed.load(Relaxed) {
-            return remote::give_back(self);
+            return remote::give_back(flight);
         }
         let mut shard = flight.shard();
         if flight.followers.load(Relaxed) == 0 {
             shard.remove(flight);
             drop(shard);
-            remote::give_back(self);
+            remote::give_back(flight);
         } else {
             flight.vacant.store(true, Relaxed);
             drop(shard);
@@ -629,6 +645,7 @@ impl Follower {
             shard.remove(flight);
             drop(shard);
             flight.publish(Outcome::Again, followers);
+            remote::give_back(flight);
             return Some(Followed::Landed(Outcome::Again));
         }
         drop(shard);
@@ -654,17 +671,29 @@ impl Drop for Follower {
         let remaining = flight.followers.fetch_sub(1, Relaxed) - 1;
         if remaining == 0 && flight.vacant.load(Relaxed) {
             shard.remove(flight);
+            drop(shard);
+            remote::give_back(flight);
         }
     }
 }
 
 /// Waits for the landing of a flight, for `lease` at most.
 pub(crate) async fn follow(mut follower: Follower) -> Followed {
-    let flight = Arc::clone(&follower.flight);
     // Without a runtime there are no timers, and the wait has no end but the landing.
-    let deadline = tokio::runtime::Handle::try_current()
-        .ok()
-        .map(|_| tokio::time::Instant::now() + flight.cache.settings.lease);
+    if tokio::runtime::Handle::try_current().is_err() {
+        return landing(&mut follower).await;
+    }
+    let lease = follower.flight.cache.settings.lease;
+    // One timer for all of the wait, whoever polls the rest of it.
+    if let Ok(followed) = tokio::time::timeout(lease, landing(&mut follower)).await {
+        return followed;
+    }
+    follower.give_up();
+    Followed::Overdue
+}
+
+async fn landing(follower: &mut Follower) -> Followed {
+    let flight = Arc::clone(&follower.flight);
     loop {
         let mut changed = pin!(flight.changed.notified());
         // From here on no notification is missed.
@@ -677,13 +706,6 @@ pub(crate) async fn follow(mut follower: Follower) -> Followed {
         {
             return followed;
         }
-        let Some(deadline) = deadline else {
-            changed.await;
-            continue;
-        };
-        if tokio::time::timeout_at(deadline, changed).await.is_err() {
-            follower.give_up();
-            return Followed::Overdue;
-        }
+        changed.await;
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     clock::nanos,
     error::Error,
-    local::{Header, Kept, KeptAny, Lead, Negative, Outcome, Stamp},
+    local::{Flight, Header, Kept, KeptAny, Lead, Negative, Outcome, Stamp},
 };
 
 /// What a remote tier answers with.
@@ -144,20 +144,23 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
         let asked = Asked { cache: &call.cache, remote: &remote, key: &key, token };
         match remote.lease(&key, token, seen).await {
             Ok(Leased::Granted) => {
-                asked.is_answered();
+                asked.answered();
                 lead.granted(token);
                 return Fetched::Run(lead);
             }
             Ok(Leased::Found(found)) => {
-                asked.is_answered();
+                asked.answered();
                 return match read(&call, header(&call, lead.stamp(), &found), &found) {
                     Some(entry) => landed(&call, lead, entry),
                     None => Fetched::Run(lead),
                 };
             }
             Ok(Leased::Busy) => {
-                asked.is_answered();
+                asked.answered();
                 seen = Seen::Nothing;
+                if !lead.is_patient() {
+                    return Fetched::Run(lead);
+                }
                 // One that was woken again and again has waited long enough, too.
                 let is_over = tokio::time::Instant::now() >= deadline;
                 let changed = tokio::time::timeout_at(deadline, remote.changed(&key));
@@ -166,7 +169,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
                 }
             }
             Ok(Leased::Held) => {
-                asked.is_answered();
+                asked.answered();
                 lead.keep_nothing();
                 return Fetched::Run(lead);
             }
@@ -185,7 +188,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn is_answered(self) {
+    fn answered(self) {
         std::mem::forget(self);
     }
 }
@@ -287,12 +290,12 @@ async fn store(
 }
 
 /// Releases the lease of a load that ended without a value, in the background.
-pub(crate) fn give_back(lead: &Lead) {
-    let (Some(token), Some(remote)) = (lead.unused_token(), lead.cache().remote.clone()) else {
+pub(crate) fn give_back(flight: &Flight) {
+    let (Some(token), Some(remote)) = (flight.unused_token(), flight.cache().remote.clone()) else {
         return;
     };
-    let key = lead.cache().remote_key(lead.name());
-    release(lead.cache(), remote, key, token);
+    let key = flight.cache().remote_key(flight.name());
+    release(flight.cache(), remote, key, token);
 }
 
 /// Releases a lease in the background.

@@ -1,0 +1,418 @@
+//! A remote tier that does what a test says.
+//!
+//! A [`Server`] has the keys, in the four states that the protocol knows, and a log of all
+//! commands. A [`Process`] is one process's connection to it: the `Remote` that a cache is built
+//! with. Each command of a process can be made to wait at a [`Gate`], to fail or to hang, before
+//! it takes effect or when it is answered, so that a test decides the order of every step.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use larder::{
+    __private::{Found, Leased, Remote, Reply, Seen, Token},
+    Error,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+
+/// A command of the seam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    Get,
+    Lease,
+    Fill,
+    Release,
+    Invalidate,
+    Changed,
+    Clear,
+}
+
+/// A moment of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum At {
+    /// It has not taken effect.
+    Sent,
+    /// It has, and nobody knows yet.
+    Answered,
+}
+
+/// What a key is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum State {
+    #[default]
+    Absent,
+    Lease(Token),
+    /// A value, and the one who was elected to refresh it.
+    Value(Found, Option<Token>),
+    /// A writer is in the middle of a change.
+    Hold,
+}
+
+/// The server that all processes share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    world: Mutex<World>,
+    /// Moves when any key changes.
+    changes: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    keys: BTreeMap<String, Key>,
+    /// Who, what and the key.
+    log: Vec<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    state: State,
+    stored: Option<Instant>,
+    /// How often a waiter was woken.
+    wakes: u64,
+}
+
+impl Key {
+    /// What stands now: a value has aged, or its life is over.
+    fn state(&self) -> State {
+        let (State::Value(found, refresher), Some(stored)) = (&self.state, self.stored) else {
+            return self.state.clone();
+        };
+        let passed = stored.elapsed();
+        let life = found.life.saturating_sub(passed);
+        if life.is_zero() {
+            return State::Absent;
+        }
+        State::Value(Found { age: found.age + passed, life, ..found.clone() }, *refresher)
+    }
+
+    fn set(&mut self, state: State) {
+        self.stored = matches!(state, State::Value(..)).then(Instant::now);
+        self.state = state;
+    }
+
+    /// Whether the token is that of the lease or of the refresh.
+    fn stands(&self, token: Token) -> bool {
+        match self.state() {
+            State::Lease(stands) => stands == token,
+            State::Value(_, refresher) => refresher == Some(token),
+            State::Absent | State::Hold => false,
+        }
+    }
+
+    fn lease(&mut self, token: Token, seen: Seen) -> Leased {
+        match (self.state(), seen) {
+            (State::Hold, _) => return Leased::Held,
+            (State::Value(found, _), Seen::Nothing) => return Leased::Found(found),
+            (State::Value(found, _), Seen::Refresh) => {
+                self.set(State::Value(found, Some(token)));
+                return Leased::Granted;
+            }
+            // With the token that stands it renews.
+            (State::Lease(stands), Seen::Nothing | Seen::Rejected) if stands != token => {
+                return Leased::Busy;
+            }
+            (State::Absent | State::Lease(_) | State::Value(..), _) => {}
+        }
+        self.set(State::Lease(token));
+        Leased::Granted
+    }
+
+    fn fill(&mut self, token: Token, value: Found) -> bool {
+        self.wakes += 1;
+        let stands = self.stands(token);
+        if stands {
+            self.set(State::Value(value, None));
+        }
+        stands
+    }
+
+    fn release(&mut self, token: Token) {
+        if self.stands(token) {
+            self.wakes += 1;
+            let kept = match self.state() {
+                State::Value(found, _) => State::Value(found, None),
+                State::Absent | State::Lease(_) | State::Hold => State::Absent,
+            };
+            self.set(kept);
+        }
+    }
+
+    /// A hold outlives it.
+    fn invalidate(&mut self) {
+        self.wakes += 1;
+        if self.state != State::Hold {
+            self.set(State::Absent);
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { world: Mutex::default(), changes: watch::Sender::new(()) })
+    }
+
+    /// The connection of one process, by the name it has in the log.
+    pub(crate) fn connect(self: &Arc<Self>, name: &'static str) -> Arc<Process> {
+        Arc::new(Process {
+            name,
+            server: Arc::clone(self),
+            rules: Mutex::default(),
+            awaited: Mutex::default(),
+        })
+    }
+
+    /// What a key is, with the service: `test:user:42`.
+    pub(crate) fn state(&self, key: &str) -> State {
+        self.world.lock().unwrap().keys.get(key).map_or(State::Absent, Key::state)
+    }
+
+    /// The value of a key.
+    pub(crate) fn value(&self, key: &str) -> Option<Found> {
+        match self.state(key) {
+            State::Value(found, _) => Some(found),
+            State::Absent | State::Lease(_) | State::Hold => None,
+        }
+    }
+
+    /// As if a process that no test plays had changed the key.
+    pub(crate) fn set(&self, key: &str, state: State) {
+        self.change(key, |key| {
+            key.wakes += 1;
+            key.set(state);
+        });
+    }
+
+    /// What was sent so far, as in `a GET`, whatever the key.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.world.lock().unwrap().log.iter().map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// What was sent about one key.
+    pub(crate) fn log_of(&self, key: &str) -> Vec<String> {
+        let world = self.world.lock().unwrap();
+        world.log.iter().filter(|(_, of)| of == key).map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// Forgets what was sent so far.
+    pub(crate) fn forget(&self) {
+        self.world.lock().unwrap().log.clear();
+    }
+
+    fn change<R>(&self, key: &str, change: impl FnOnce(&mut Key) -> R) -> R {
+        let result = change(self.world.lock().unwrap().keys.entry(key.to_owned()).or_default());
+        self.changes.send_replace(());
+        result
+    }
+
+    fn wakes(&self, key: &str) -> u64 {
+        self.world.lock().unwrap().keys.get(key).map_or(0, |key| key.wakes)
+    }
+}
+
+/// One process's connection to a [`Server`].
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: &'static str,
+    server: Arc<Server>,
+    rules: Mutex<BTreeMap<(Verb, At), Rule>>,
+    /// How often the waiters of a key had been woken when this process was told to wait.
+    awaited: Mutex<BTreeMap<String, u64>>,
+}
+
+#[derive(Debug, Clone)]
+enum Rule {
+    Fail,
+    Hang,
+    Wait(Gate),
+}
+
+/// What stops a command until a test lets it go.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// Lets through the command that has waited the longest, or the next that comes.
+    pub(crate) fn let_one_go(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// Lets through all that wait and all that come.
+    pub(crate) fn open(&self) {
+        self.0.close();
+    }
+}
+
+impl Process {
+    /// From now on such commands fail, and take no effect.
+    pub(crate) fn fail(&self, verb: Verb) {
+        self.rule(verb, At::Sent, Rule::Fail);
+    }
+
+    /// From now on such commands take effect, and the process never learns it.
+    pub(crate) fn lose_answer(&self, verb: Verb) {
+        self.rule(verb, At::Answered, Rule::Fail);
+    }
+
+    /// From now on such commands take no effect, and are never answered.
+    pub(crate) fn hang(&self, verb: Verb) {
+        self.rule(verb, At::Sent, Rule::Hang);
+    }
+
+    /// From now on such commands wait at a gate.
+    pub(crate) fn hold(&self, verb: Verb, at: At) -> Gate {
+        let gate = Gate(Arc::new(Semaphore::new(0)));
+        self.rule(verb, at, Rule::Wait(gate.clone()));
+        gate
+    }
+
+    /// From now on such commands are answered. Those that wait at a gate or hang go on to do so.
+    pub(crate) fn answer(&self, verb: Verb) {
+        self.rules.lock().unwrap().retain(|(of, _), _| *of != verb);
+    }
+
+    /// From now on every command fails.
+    pub(crate) fn cut_off(&self) {
+        use Verb::{Changed, Clear, Fill, Get, Invalidate, Lease, Release};
+        for verb in [Get, Lease, Fill, Release, Invalidate, Changed, Clear] {
+            self.fail(verb);
+        }
+    }
+
+    fn rule(&self, verb: Verb, at: At, rule: Rule) {
+        self.rules.lock().unwrap().insert((verb, at), rule);
+    }
+
+    fn log(&self, command: &str, key: &str) {
+        let entry = format!("{} {command}", self.name);
+        self.server.world.lock().unwrap().log.push((entry, key.to_owned()));
+    }
+
+    async fn pass(&self, verb: Verb, at: At) -> Result<(), Error> {
+        let rule = self.rules.lock().unwrap().get(&(verb, at)).cloned();
+        match rule {
+            None => {}
+            Some(Rule::Fail) => return Err(Error::Unavailable),
+            Some(Rule::Hang) => std::future::pending().await,
+            Some(Rule::Wait(gate)) => {
+                // A gate that is open is closed as a semaphore.
+                if let Ok(permit) = gate.0.acquire().await {
+                    permit.forget();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a command that has its effect between the two moments.
+    async fn send<R>(
+        &self,
+        verb: Verb,
+        key: &str,
+        effect: impl FnOnce(&mut Key) -> R,
+    ) -> Result<R, Error> {
+        self.pass(verb, At::Sent).await?;
+        let result = self.server.change(key, effect);
+        self.pass(verb, At::Answered).await?;
+        Ok(result)
+    }
+}
+
+impl Remote for Process {
+    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Found>> {
+        Box::pin(async move {
+            self.log("GET", key);
+            self.pass(Verb::Get, At::Sent).await?;
+            let found = self.server.value(key);
+            self.pass(Verb::Get, At::Answered).await?;
+            Ok(found)
+        })
+    }
+
+    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased> {
+        Box::pin(async move {
+            self.log(
+                match seen {
+                    Seen::Nothing => "LEASE",
+                    Seen::Rejected => "LEASE rejected",
+                    Seen::Refresh => "LEASE refresh",
+                },
+                key,
+            );
+            let effect = |state: &mut Key| {
+                let leased = state.lease(token, seen);
+                if leased == Leased::Busy {
+                    // Who is told to wait is woken by whatever comes from here on.
+                    self.awaited.lock().unwrap().insert(key.to_owned(), state.wakes);
+                }
+                leased
+            };
+            self.send(Verb::Lease, key, effect).await
+        })
+    }
+
+    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Found) -> Reply<'a, bool> {
+        Box::pin(async move {
+            self.log("FILL", key);
+            self.send(Verb::Fill, key, |key| key.fill(token, value)).await
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, ()> {
+        Box::pin(async move {
+            self.log("RELEASE", key);
+            self.send(Verb::Release, key, |key| key.release(token)).await
+        })
+    }
+
+    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            self.log("INVALIDATE", key);
+            self.send(Verb::Invalidate, key, Key::invalidate).await
+        })
+    }
+
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            self.log("WAIT", key);
+            self.pass(Verb::Changed, At::Sent).await?;
+            let awaited = self.awaited.lock().unwrap().get(key).copied().unwrap_or(0);
+            let mut changes = self.server.changes.subscribe();
+            while self.server.wakes(key) == awaited {
+                // The server outlives its connections.
+                changes.changed().await.unwrap();
+            }
+            self.pass(Verb::Changed, At::Answered).await
+        })
+    }
+
+    fn clear(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            self.log("CLEAR", "");
+            self.pass(Verb::Clear, At::Sent).await?;
+            let keys: Vec<_> = self.server.world.lock().unwrap().keys.keys().cloned().collect();
+            for key in keys {
+                self.server.change(&key, Key::invalidate);
+            }
+            self.pass(Verb::Clear, At::Answered).await
+        })
+    }
+}
+
+/// A value as another build of the program would have stored it.
+pub(crate) fn found(payload: &str, fingerprint: u64) -> Found {
+    Found {
+        payload: payload.as_bytes().to_vec(),
+        negative: false,
+        fingerprint,
+        age: Duration::ZERO,
+        life: Duration::from_secs(60),
+    }
+}

@@ -1,0 +1,1175 @@
+//! What a load asks of the tier that a fleet shares, in which order, and what it makes of the
+//! answers. Each cache is a process of the fleet.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use common::{At, Process, Server, State, Verb, found};
+use larder::{__private::Token, Cache, Error, ManualClock, Options, Source, cached};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+/// How long a run takes, in virtual time.
+const RUN: Duration = Duration::from_millis(100);
+
+/// The lease of the caches here.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// For whatever needs no time to happen.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// What the runs of a function do, in their order, and how many there were.
+#[derive(Debug, Default)]
+struct Script {
+    runs: AtomicU32,
+    failing: u32,
+    /// These take an hour.
+    stuck: u32,
+}
+
+impl Script {
+    fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The first so many runs fail.
+    fn failing(failing: u32) -> Arc<Self> {
+        Arc::new(Self { failing, ..Self::default() })
+    }
+
+    /// The first so many runs take an hour.
+    fn stuck(stuck: u32) -> Arc<Self> {
+        Arc::new(Self { stuck, ..Self::default() })
+    }
+
+    /// A run: its number, or its number as an error.
+    async fn play(&self) -> Result<u32, Failed> {
+        let run = self.runs.fetch_add(1, SeqCst) + 1;
+        sleep(if run <= self.stuck { Duration::from_secs(3600) } else { RUN }).await;
+        if run <= self.failing { Err(Failed(run)) } else { Ok(run) }
+    }
+
+    fn runs(&self) -> u32 {
+        self.runs.load(SeqCst)
+    }
+}
+
+/// An error that is not shared with those who wait.
+#[derive(Debug, PartialEq)]
+struct Failed(u32);
+
+/// One process of the fleet.
+struct Node {
+    cache: Cache,
+    remote: Arc<Process>,
+    clock: ManualClock,
+}
+
+impl Node {
+    fn new(server: &Arc<Server>, name: &'static str) -> Self {
+        let (remote, clock) = (server.connect(name), ManualClock::new());
+        let builder = Cache::builder("test").clock(clock.clone()).lease(LEASE);
+        let cache = builder.remote(Arc::clone(&remote) as Arc<_>).build().unwrap();
+        Self { cache, remote, clock }
+    }
+
+    /// A call on a task of its own.
+    fn spawn<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        tokio::spawn(self.cache.scope(call))
+    }
+
+    /// `job` on a task of its own, which has got to where it waits.
+    async fn started(&self, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
+        let script = Arc::clone(script);
+        let call = self.spawn(async move { job(script, 1).await });
+        sleep(MOMENT).await;
+        call
+    }
+
+    async fn job(&self, script: &Arc<Script>) -> Result<u32, Failed> {
+        self.cache.scope(async { job(Arc::clone(script), 1).await }).await
+    }
+
+    /// What a reader of this process sees without running anything.
+    async fn peek(&self) -> Option<Result<u32, Failed>> {
+        self.cache.scope(async { job(Script::new(), 1).peek().await }).await
+    }
+
+    /// What the memory of this process has.
+    async fn kept(&self) -> Option<Result<u32, Failed>> {
+        self.remote.fail(Verb::Get);
+        let kept = self.peek().await;
+        self.remote.answer(Verb::Get);
+        kept
+    }
+
+    async fn invalidate(&self) -> Result<(), Error> {
+        self.cache.scope(async { job(Script::new(), 1).invalidate().await }).await
+    }
+
+    fn refused(&self) -> u64 {
+        self.cache.stats().functions.iter().map(|row| row.fills_refused).sum()
+    }
+}
+
+/// A server and one process.
+fn alone() -> (Arc<Server>, Node) {
+    let server = Server::new();
+    let node = Node::new(&server, "a");
+    (server, node)
+}
+
+/// A server and two processes.
+fn pair() -> (Arc<Server>, Node, Node) {
+    let server = Server::new();
+    let (a, b) = (Node::new(&server, "a"), Node::new(&server, "b"));
+    (server, a, b)
+}
+
+const KEY: &str = "test:job:1";
+
+#[cached(ttl = 60, key = "job:{id}", skip(script))]
+async fn job(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+    script.play().await
+}
+
+mod reads {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_miss_reads_leases_runs_and_fills() {
+        let (server, a) = alone();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.log_of(KEY), ["a GET", "a LEASE", "a FILL"]);
+        assert_eq!(server.value(KEY).unwrap().payload, b"1");
+        assert_eq!(a.kept().await, Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hit_in_memory_asks_nothing() {
+        let (server, a) = alone();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
+        server.forget();
+        assert_eq!(a.job(&script).await, Ok(1));
+        assert_eq!(server.log(), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_found_is_kept_and_not_run() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
+        server.forget();
+        assert_eq!(b.job(&script).await, Ok(1));
+        assert_eq!(b.job(&script).await, Ok(1));
+        assert_eq!(server.log(), ["b GET"]);
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_of_one_process_share_what_is_found() {
+        let (server, a, b) = pair();
+        a.job(&Script::new()).await.unwrap();
+        server.forget();
+        let gate = b.remote.hold(Verb::Get, At::Sent);
+        let script = Script::new();
+        let calls = [b.started(&script).await, b.started(&script).await, b.started(&script).await];
+        gate.open();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(server.log(), ["b GET"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_is_as_old_as_the_run_that_it_comes_from() {
+        #[cached(ttl = 60, key = "aged", skip(clock))]
+        async fn aged(clock: &ManualClock) -> u32 {
+            clock.advance(Duration::from_secs(5));
+            7
+        }
+
+        let (server, a, b) = pair();
+        a.cache.scope(async { aged(&a.clock).await }).await;
+        let found = server.value("test:aged").unwrap();
+        assert_eq!((found.age, found.life), (Duration::from_secs(5), Duration::from_secs(60)));
+        b.clock.advance(Duration::from_secs(3600));
+        let read = b.cache.scope(async { aged(&b.clock).with_source().await }).await;
+        assert_eq!(read, (7, Source::Memory { age: Duration::from_secs(5) }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_keeps_a_found_value_for_what_is_left_of_its_life() {
+        let (_server, a, b) = pair();
+        a.job(&Script::new()).await.unwrap();
+        sleep(Duration::from_secs(40)).await;
+        b.job(&Script::new()).await.unwrap();
+        b.clock.advance(Duration::from_nanos(19_999_999_999));
+        assert_eq!(b.kept().await, Some(Ok(1)));
+        b.clock.advance(Duration::from_nanos(1));
+        assert_eq!(b.kept().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peek_reads_and_neither_leases_nor_keeps() {
+        let (server, a, b) = pair();
+        assert_eq!(b.peek().await, None);
+        a.job(&Script::new()).await.unwrap();
+        server.forget();
+        assert_eq!(b.peek().await, Some(Ok(1)));
+        assert_eq!(b.kept().await, None);
+        assert_eq!(server.log(), ["b GET", "b GET"]);
+    }
+
+    #[cached(ttl = 60, local = false, key = "far:{id}", skip(script))]
+    async fn far(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+        script.play().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_kept_out_of_memory_is_read_each_time() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let twice = async {
+            far(Arc::clone(&script), 1).await.unwrap();
+            assert_eq!(far(Arc::clone(&script), 1).await, Ok(1));
+            assert_eq!(far(Arc::clone(&script), 1).await, Ok(1));
+        };
+        a.cache.scope(twice).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL", "a GET", "a GET"]);
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_kept_out_of_memory_tells_its_life() {
+        let (_server, a) = alone();
+        let told = async {
+            far(Script::new(), 1).await.unwrap();
+            far(Script::new(), 1).expires_in().await
+        };
+        assert_eq!(a.cache.scope(told).await, Some(Duration::from_secs(60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cache_that_is_switched_off_asks_nothing_but_invalidates() {
+        let (server, a) = alone();
+        a.cache.set_enabled(false);
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert_eq!(a.peek().await, None);
+        a.invalidate().await.unwrap();
+        assert_eq!(server.log(), ["a INVALIDATE"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_without_an_attribute_travels_too() {
+        let (server, a, b) = pair();
+        let a_minute = Options::ttl(Duration::from_secs(60));
+        let load = async { Ok::<_, Failed>("Ada".to_owned()) };
+        a.cache.get_or_load("name:1", a_minute, load).await.unwrap();
+        let load = async { Err::<String, _>(Failed(1)) };
+        assert_eq!(b.cache.get_or_load("name:1", a_minute, load).await, Ok("Ada".to_owned()));
+        assert_eq!(server.value("test:name:1").unwrap().payload, b"\"Ada\"");
+    }
+}
+
+mod leases {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_process_waits_for_the_run_of_the_first() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let first = a.started(&script).await;
+        assert_eq!(b.job(&script).await, Ok(1));
+        assert_eq!(first.await.unwrap(), Ok(1));
+        assert_eq!(script.runs(), 1);
+        let log = ["a GET", "a LEASE", "b GET", "b LEASE", "b WAIT", "a FILL", "b GET"];
+        assert_eq!(server.log(), log);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_came_before_the_lease_is_taken() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let gate = b.remote.hold(Verb::Lease, At::Sent);
+        let second = b.started(&script).await;
+        a.job(&script).await.unwrap();
+        gate.open();
+        assert_eq!(second.await.unwrap(), Ok(1));
+        assert_eq!(b.kept().await, Some(Ok(1)));
+        assert_eq!(server.log()[..5], ["b GET", "b LEASE", "a GET", "a LEASE", "a FILL"]);
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_gives_the_lease_back_and_the_other_process_runs() {
+        let (server, a, b) = pair();
+        let script = Script::failing(1);
+        let first = a.started(&script).await;
+        assert_eq!(b.job(&script).await, Ok(2));
+        assert_eq!(first.await.unwrap(), Err(Failed(1)));
+        let after = ["b WAIT", "a RELEASE", "b GET", "b LEASE", "b FILL"];
+        assert_eq!(server.log()[4..], after);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_cannot_be_cached_gives_the_lease_back() {
+        #[cached(ttl = 60, key = "odd", skip(script), cache_if = |run| run % 2 == 0)]
+        async fn odd(script: Arc<Script>) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let run = |node: &Node| {
+            let script = Arc::clone(&script);
+            node.spawn(async move { odd(script).await })
+        };
+        let first = run(&a);
+        sleep(MOMENT).await;
+        let second = run(&b);
+        assert_eq!(first.await.unwrap(), Ok(1));
+        assert_eq!(second.await.unwrap(), Ok(2));
+        assert_eq!(server.log()[4..], ["b WAIT", "a RELEASE", "b GET", "b LEASE", "b FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_none_that_is_not_stored_gives_the_lease_back() {
+        #[cached(ttl = 60, key = "none")]
+        async fn none() -> Option<u32> {
+            None
+        }
+
+        let (server, a) = alone();
+        assert_eq!(a.cache.scope(async { none().await }).await, None);
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a RELEASE"]);
+        assert_eq!(server.state("test:none"), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_leader_leaves_its_lease_to_the_follower() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let leader = a.started(&script).await;
+        let follower = a.started(&script).await;
+        leader.abort();
+        assert_eq!(follower.await.unwrap(), Ok(2));
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL"]);
+        assert_eq!(a.kept().await, Some(Ok(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_leader_alone_gives_its_lease_back() {
+        let (server, a) = alone();
+        let leader = a.started(&Script::new()).await;
+        leader.abort();
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a RELEASE"]);
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_and_its_follower_cancelled_at_once_give_the_lease_back() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let leader = a.started(&script).await;
+        let follower = a.started(&script).await;
+        leader.abort();
+        follower.abort();
+        sleep(MOMENT).await;
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_panics_gives_its_lease_back() {
+        #[cached(ttl = 60, key = "panicking")]
+        async fn panicking() -> u32 {
+            panic!("as it should")
+        }
+
+        let (server, a) = alone();
+        assert!(a.spawn(async { panicking().await }).await.unwrap_err().is_panic());
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a RELEASE"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_was_granted_to_nobody_is_given_back() {
+        let (server, a) = alone();
+        let _gate = a.remote.hold(Verb::Lease, At::Answered);
+        let leader = a.started(&Script::new()).await;
+        assert!(matches!(server.state(KEY), State::Lease(_)));
+        leader.abort();
+        sleep(MOMENT).await;
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_does_not_wait_for_the_lease_that_its_leader_never_learned_of() {
+        let (_server, a) = alone();
+        let gate = a.remote.hold(Verb::Lease, At::Answered);
+        let script = Script::new();
+        let leader = a.started(&script).await;
+        let follower = a.started(&script).await;
+        leader.abort();
+        gate.open();
+        let began = Instant::now();
+        assert_eq!(follower.await.unwrap(), Ok(1));
+        assert!(began.elapsed() <= RUN + 5 * MOMENT);
+        assert_eq!(a.kept().await, Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_whose_answer_is_lost_is_given_back() {
+        let (server, a) = alone();
+        a.remote.lose_answer(Verb::Lease);
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        sleep(MOMENT).await;
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_detached_run_fills_without_its_caller() {
+        #[cached(ttl = 60, key = "detached", skip(script), detached)]
+        async fn detached(script: Arc<Script>) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        let (server, a) = alone();
+        let script = Script::new();
+        let caller = a.spawn({
+            let script = Arc::clone(&script);
+            async move { detached(script).await }
+        });
+        sleep(RUN / 2).await;
+        caller.abort();
+        sleep(RUN).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_given_back_after_a_shutdown_too() {
+        let (server, a) = alone();
+        a.cache.shutdown().await.unwrap();
+        assert_eq!(a.job(&Script::failing(1)).await, Err(Failed(1)));
+        sleep(MOMENT).await;
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_waits_for_a_lease_that_is_being_given_back() {
+        let (server, a) = alone();
+        let gate = a.remote.hold(Verb::Release, At::Sent);
+        assert_eq!(a.job(&Script::failing(1)).await, Err(Failed(1)));
+        let cache = a.cache.clone();
+        let shutdown = tokio::spawn(async move { cache.shutdown().await });
+        sleep(MOMENT).await;
+        assert!(!shutdown.is_finished());
+        gate.open();
+        shutdown.await.unwrap().unwrap();
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_error_that_is_not_shared_all_run_at_once() {
+        let (_server, a) = alone();
+        let script = Script::failing(100);
+        let began = Instant::now();
+        let mut calls = Vec::new();
+        for _ in 0..5 {
+            calls.push(a.started(&script).await);
+        }
+        for call in calls {
+            call.await.unwrap().unwrap_err();
+        }
+        assert_eq!(script.runs(), 5);
+        // Nobody waits for more than two runs.
+        assert!(began.elapsed() <= 2 * RUN + 10 * MOMENT);
+    }
+}
+
+mod fills {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_that_is_refused_loses_no_value_and_keeps_none() {
+        let (server, a) = alone();
+        let call = a.started(&Script::new()).await;
+        // Another process invalidates, and its message is lost.
+        server.set(KEY, State::Absent);
+        assert_eq!(call.await.unwrap(), Ok(1));
+        assert_eq!(a.kept().await, None);
+        assert_eq!(server.value(KEY), None);
+        assert_eq!(a.refused(), 1);
+        assert_eq!(server.log_of(KEY)[..3], ["a GET", "a LEASE", "a FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_that_is_refused_goes_to_those_who_waited() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let calls = [a.started(&script).await, a.started(&script).await];
+        server.set(KEY, State::Absent);
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_that_fails_loses_no_value_and_gives_the_lease_back() {
+        let (server, a) = alone();
+        a.remote.fail(Verb::Fill);
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL", "a RELEASE"]);
+        assert_eq!(server.state(KEY), State::Absent);
+        assert_eq!(a.kept().await, None);
+        assert_eq!(a.refused(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_whose_answer_is_lost_leaves_the_value() {
+        let (server, a) = alone();
+        a.remote.lose_answer(Verb::Fill);
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        sleep(MOMENT).await;
+        assert_eq!(server.value(KEY).unwrap().payload, b"1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_leaves_during_the_fill_leaves_no_lease() {
+        let (server, a) = alone();
+        let _gate = a.remote.hold(Verb::Fill, At::Sent);
+        let call = a.started(&Script::new()).await;
+        sleep(RUN).await;
+        call.abort();
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL", "a RELEASE"]);
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_without_a_stored_form_is_returned() {
+        #[derive(Clone, Deserialize)]
+        struct Unwritable;
+
+        impl Serialize for Unwritable {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("never"))
+            }
+        }
+
+        #[cached(ttl = 60, key = "unwritable")]
+        async fn unwritable() -> Option<Unwritable> {
+            Some(Unwritable)
+        }
+
+        let (server, a) = alone();
+        assert!(a.cache.scope(async { unwritable().await }).await.is_some());
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a RELEASE"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_outlives_its_lease_stores_nothing() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let slow = a.started(&script).await;
+        // It expires, and another process gets the next one.
+        server.set(KEY, State::Absent);
+        let other = b.started(&script).await;
+        assert_eq!(slow.await.unwrap(), Ok(1));
+        assert_eq!(other.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+        assert_eq!((a.kept().await, b.kept().await), (None, Some(Ok(2))));
+    }
+}
+
+mod invalidations {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_is_gone_here_and_behind() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.invalidate().await.unwrap();
+        assert_eq!(a.kept().await, None);
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_by_text_reaches_the_same_key() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.cache.invalidate("job:1").await.unwrap();
+        assert_eq!(a.kept().await, None);
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_invalidated_here_gives_its_lease_back_and_stores_nothing() {
+        let (server, a) = alone();
+        let call = a.started(&Script::new()).await;
+        a.invalidate().await.unwrap();
+        assert_eq!(call.await.unwrap(), Ok(1));
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a INVALIDATE", "a RELEASE"]);
+        assert_eq!((a.kept().await, server.value(KEY)), (None, None));
+        assert_eq!(a.refused(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_invalidated_elsewhere_stores_nothing() {
+        let (server, a, b) = pair();
+        let call = a.started(&Script::new()).await;
+        b.invalidate().await.unwrap();
+        assert_eq!(call.await.unwrap(), Ok(1));
+        assert_eq!(server.log(), ["a GET", "a LEASE", "b INVALIDATE", "a FILL"]);
+        assert_eq!((a.kept().await, server.value(KEY)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_waits_elsewhere_runs_after_an_invalidation() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let first = a.started(&script).await;
+        let second = b.started(&script).await;
+        a.invalidate().await.unwrap();
+        assert_eq!(second.await.unwrap(), Ok(2));
+        assert_eq!(first.await.unwrap(), Ok(1));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_from_before_is_not_kept_by_a_read_under_way() {
+        let (_server, a, b) = pair();
+        b.job(&Script::new()).await.unwrap();
+        let gate = a.remote.hold(Verb::Get, At::Answered);
+        let read = a.started(&Script::new()).await;
+        a.invalidate().await.unwrap();
+        gate.open();
+        // The reader came before the invalidation, and may have what was there.
+        assert_eq!(read.await.unwrap(), Ok(1));
+        assert_eq!(a.kept().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unconfirmed_key_is_neither_read_nor_stored() {
+        let (server, a) = alone();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let _invalidation = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        server.forget();
+        assert_eq!(a.peek().await, None);
+        assert_eq!(a.job(&script).await, Ok(2));
+        assert_eq!(a.job(&script).await, Ok(3));
+        assert_eq!(server.log(), [""; 0]);
+        // What the server has is still from before.
+        assert_eq!(server.value(KEY).unwrap().payload, b"1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_of_an_unconfirmed_key_share_a_run() {
+        let (_server, a) = alone();
+        let script = Script::new();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let _invalidation = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        let calls = [a.started(&script).await, a.started(&script).await];
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_began_before_the_confirmation_stores_nothing() {
+        let (_server, a) = alone();
+        let script = Script::new();
+        let gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let invalidation = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        let unconfirmed = a.started(&script).await;
+        gate.open();
+        invalidation.await.unwrap().unwrap();
+        // Later callers do not join it.
+        assert_eq!(a.job(&script).await, Ok(2));
+        assert_eq!(unconfirmed.await.unwrap(), Ok(1));
+        assert_eq!(a.kept().await, Some(Ok(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_keys_are_not_held_up() {
+        let (server, a) = alone();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let _invalidation = a.spawn(async { job(Script::new(), 2).invalidate().await });
+        sleep(MOMENT).await;
+        a.job(&Script::new()).await.unwrap();
+        assert_eq!(server.log_of(KEY), ["a GET", "a LEASE", "a FILL"]);
+    }
+
+    /// The next call of a key that is not trusted any more asks nothing.
+    async fn bypasses(server: &Server, node: &Node) -> bool {
+        server.forget();
+        node.job(&Script::new()).await.unwrap();
+        server.log().is_empty() && node.kept().await.is_none()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_that_fails_says_so_and_leaves_the_key_untrusted() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Invalidate);
+        assert!(matches!(a.invalidate().await, Err(Error::Unavailable)));
+        assert!(bypasses(&server, &a).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_invalidation_makes_up_for_those_that_failed() {
+        let (server, a) = alone();
+        a.remote.fail(Verb::Invalidate);
+        a.invalidate().await.unwrap_err();
+        a.invalidate().await.unwrap_err();
+        a.remote.answer(Verb::Invalidate);
+        a.invalidate().await.unwrap();
+        assert!(!bypasses(&server, &a).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_that_is_dropped_leaves_the_key_untrusted() {
+        let (server, a) = alone();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let invalidation = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        invalidation.abort();
+        assert!(bypasses(&server, &a).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_invalidations_the_later_has_to_be_confirmed() {
+        let (server, a) = alone();
+        let gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let first = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        let second = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        gate.let_one_go();
+        first.await.unwrap().unwrap();
+        assert!(bypasses(&server, &a).await);
+        gate.let_one_go();
+        second.await.unwrap().unwrap();
+        assert!(!bypasses(&server, &a).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_put_invalidates_and_keeps_nothing() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        server.forget();
+        a.cache.scope(async { job(Script::new(), 1).put(99).await }).await.unwrap();
+        assert_eq!(server.log(), ["a INVALIDATE"]);
+        assert_eq!((a.kept().await, server.state(KEY)), (None, State::Absent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clear_empties_all_and_a_run_under_way_stores_nothing() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        let under_way = a.spawn(async { job(Script::new(), 2).await });
+        sleep(MOMENT).await;
+        a.cache.clear().await.unwrap();
+        under_way.await.unwrap().unwrap();
+        assert_eq!(a.kept().await, None);
+        assert_eq!((server.state(KEY), server.state("test:job:2")), (State::Absent, State::Absent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clear_that_fails_says_so_and_empties_memory() {
+        let (_server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Clear);
+        assert!(matches!(a.cache.clear().await, Err(Error::Unavailable)));
+        assert_eq!(a.kept().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_while_a_clear_was_unconfirmed_is_not_kept() {
+        let (_server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        let gate = a.remote.hold(Verb::Clear, At::Sent);
+        let cache = a.cache.clone();
+        let clear = tokio::spawn(async move { cache.clear().await });
+        sleep(MOMENT).await;
+        a.job(&Script::new()).await.unwrap();
+        gate.open();
+        clear.await.unwrap().unwrap();
+        assert_eq!(a.kept().await, None);
+    }
+}
+
+mod values {
+    use super::*;
+
+    /// What the function's own type and version are marked with.
+    async fn fingerprint(server: &Server, node: &Node) -> u64 {
+        node.job(&Script::new()).await.unwrap();
+        server.value(KEY).unwrap().fingerprint
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_cannot_be_decoded_are_replaced() {
+        let (server, a, b) = pair();
+        let fingerprint = fingerprint(&server, &a).await;
+        server.set(KEY, State::Value(found("{", fingerprint), None));
+        server.forget();
+        assert_eq!(b.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.log(), ["b GET", "b LEASE rejected", "b FILL"]);
+        assert_eq!(server.value(KEY).unwrap().payload, b"1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_of_another_type_is_replaced() {
+        let (server, a, b) = pair();
+        let fingerprint = fingerprint(&server, &a).await;
+        server.set(KEY, State::Value(found("5", fingerprint ^ 1), None));
+        server.forget();
+        assert_eq!(b.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.log(), ["b GET", "b LEASE rejected", "b FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peek_of_what_cannot_be_read_finds_nothing() {
+        let (server, a, b) = pair();
+        let fingerprint = fingerprint(&server, &a).await;
+        server.set(KEY, State::Value(found("{", fingerprint), None));
+        assert_eq!(b.peek().await, None);
+    }
+
+    mod old {
+        #[larder::cached(ttl = 60, key = "total:{cart}")]
+        pub(super) async fn total(cart: u32) -> u32 {
+            cart
+        }
+    }
+
+    mod new {
+        #[larder::cached(ttl = 60, key = "total:{cart}", version = 2)]
+        pub(super) async fn total(cart: u32) -> u32 {
+            cart * 2
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_of_another_version_is_replaced() {
+        let (server, a, b) = pair();
+        a.cache.scope(async { old::total(1).await }).await;
+        assert_eq!(b.cache.scope(async { new::total(1).await }).await, 2);
+        assert_eq!(server.value("test:total:1").unwrap().payload, b"2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_reaches_every_version() {
+        let (server, a, b) = pair();
+        a.cache.scope(async { old::total(1).await }).await;
+        b.cache.scope(async { new::total(1).invalidate().await }).await.unwrap();
+        assert_eq!(server.state("test:total:1"), State::Absent);
+    }
+
+    #[cached(ttl = 60, key = "user:{id}")]
+    async fn user_name(id: u64) -> String {
+        id.to_string()
+    }
+
+    #[cached(ttl = 60, key = "user:{id}")]
+    async fn user_age(id: u64) -> u64 {
+        id + 30
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn functions_of_one_template_and_two_types_do_not_read_each_other() {
+        let (_server, a) = alone();
+        let both = async {
+            assert_eq!(user_name(1).await, "1");
+            assert_eq!(user_age(1).await, 31);
+            assert_eq!(user_name(1).await, "1");
+        };
+        a.cache.scope(both).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn functions_of_one_template_and_two_types_share_invalidations() {
+        let (server, a) = alone();
+        let both = async {
+            user_name(1).await;
+            user_age(1).await;
+            user_age(1).invalidate().await.unwrap();
+            assert_eq!(user_name(1).peek().await, None);
+        };
+        a.cache.scope(both).await;
+        assert_eq!(server.state("test:user:1"), State::Absent);
+    }
+
+    #[cached(ttl = 60, none_ttl = 5, key = "nick:{id}", skip(script))]
+    async fn find_nick(id: u64, script: Arc<Script>) -> Option<u32> {
+        script.play().await.unwrap();
+        None
+    }
+
+    #[cached(ttl = 60, key = "nick:{id}", skip(script))]
+    async fn nick(id: u64, script: Arc<Script>) -> u32 {
+        script.play().await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_none_travels() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        assert_eq!(a.cache.scope(async { find_nick(1, Arc::clone(&script)).await }).await, None);
+        let found = server.value("test:nick:1").unwrap();
+        assert!(found.negative && found.payload.is_empty());
+        assert_eq!(found.life, Duration::from_secs(5));
+        assert_eq!(b.cache.scope(async { find_nick(1, Arc::clone(&script)).await }).await, None);
+        assert_eq!(script.runs(), 1);
+        let peek = async { find_nick(1, Arc::clone(&script)).peek().await };
+        assert_eq!(b.cache.scope(peek).await, Some(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_none_is_no_value_to_a_function_without_one() {
+        let (server, a, b) = pair();
+        a.cache.scope(async { find_nick(1, Script::new()).await }).await;
+        server.forget();
+        assert_eq!(b.cache.scope(async { nick(1, Script::new()).await }).await, 1);
+        assert_eq!(server.log(), ["b GET", "b LEASE rejected", "b FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_key_is_run_and_stored_nowhere() {
+        let (server, a) = alone();
+        server.set(KEY, State::Hold);
+        let script = Script::new();
+        let calls = [a.started(&script).await, a.started(&script).await];
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(server.log(), ["a GET", "a LEASE"]);
+        assert_eq!(a.kept().await, None);
+        assert_eq!(server.state(KEY), State::Hold);
+    }
+
+    #[cached(ttl = 60, remote = false, key = "near:{id}")]
+    async fn near(id: u64) -> u64 {
+        id
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_stays_in_memory_asks_nothing() {
+        let (server, a) = alone();
+        let calls = async {
+            near(1).await;
+            assert_eq!(near(1).peek().await, Some(1));
+            assert_eq!(near(2).peek().await, None);
+            near(1).refresh().await;
+        };
+        a.cache.scope(calls).await;
+        assert_eq!(server.log(), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_invalidation_of_a_value_that_stays_in_memory_travels() {
+        let (server, a) = alone();
+        let calls = async {
+            near(1).await;
+            near(1).invalidate().await.unwrap();
+            assert_eq!(near(1).peek().await, None);
+        };
+        a.cache.scope(calls).await;
+        assert_eq!(server.log(), ["a INVALIDATE"]);
+    }
+}
+
+mod refreshes {
+    use super::*;
+
+    fn refresh(node: &Node, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
+        let script = Arc::clone(script);
+        node.spawn(async move { job(script, 1).refresh().await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_leases_without_reading() {
+        let (server, a) = alone();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
+        server.forget();
+        assert_eq!(refresh(&a, &script).await.unwrap(), Ok(2));
+        assert_eq!(server.log(), ["a LEASE refresh", "a FILL"]);
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_value_is_served_elsewhere_meanwhile() {
+        let (_server, a, b) = pair();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
+        let refresh = refresh(&a, &script);
+        sleep(MOMENT).await;
+        assert_eq!(b.job(&script).await, Ok(1));
+        assert_eq!(refresh.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_leaves_the_old_value() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        server.forget();
+        assert_eq!(refresh(&a, &Script::failing(1)).await.unwrap(), Err(Failed(1)));
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a LEASE refresh", "a RELEASE"]);
+        assert!(matches!(server.state(KEY), State::Value(_, None)));
+        assert_eq!(a.kept().await, Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_takes_the_lease_over_and_the_older_run_stores_nothing() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let older = a.started(&script).await;
+        let newer = refresh(&b, &script);
+        assert_eq!(older.await.unwrap(), Ok(1));
+        assert_eq!(newer.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+        assert_eq!((a.kept().await, b.kept().await), (None, Some(Ok(2))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_here_makes_the_older_run_store_nothing() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let older = a.started(&script).await;
+        let newer = refresh(&a, &script);
+        assert_eq!(older.await.unwrap(), Ok(1));
+        assert_eq!(newer.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+        assert_eq!(a.kept().await, Some(Ok(2)));
+    }
+}
+
+mod trouble {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tier_that_cannot_be_reached_costs_no_value() {
+        let (server, a) = alone();
+        a.remote.cut_off();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tier_that_cannot_be_reached_costs_no_peek_and_no_refresh() {
+        let (_server, a) = alone();
+        a.remote.cut_off();
+        assert_eq!(a.peek().await, None);
+        let script = Script::new();
+        assert_eq!(a.cache.scope(async { job(script, 1).refresh().await }).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_cannot_be_asked_for_costs_no_value() {
+        let (_server, a) = alone();
+        a.remote.fail(Verb::Lease);
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_nobody_ends_is_over_after_the_lease() {
+        let (server, a) = alone();
+        server.set(KEY, State::Lease(Token(1)));
+        a.remote.hang(Verb::Changed);
+        let began = Instant::now();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert!(began.elapsed() <= LEASE + RUN + MOMENT);
+        // Run without the lease, it is not stored for the fleet.
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a WAIT"]);
+        assert_eq!(server.state(KEY), State::Lease(Token(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_cannot_be_is_none() {
+        let (server, a) = alone();
+        server.set(KEY, State::Lease(Token(1)));
+        a.remote.fail(Verb::Changed);
+        let began = Instant::now();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert!(began.elapsed() <= RUN + MOMENT);
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a WAIT"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_woken_again_and_again_is_over_after_the_lease() {
+        let (server, a) = alone();
+        server.set(KEY, State::Lease(Token(1)));
+        let waking = tokio::spawn({
+            let server = Arc::clone(&server);
+            async move {
+                loop {
+                    sleep(RUN).await;
+                    server.set(KEY, State::Lease(Token(1)));
+                }
+            }
+        });
+        let began = Instant::now();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert!(began.elapsed() <= LEASE + RUN + MOMENT);
+        waking.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_here_for_a_stuck_run_wait_one_lease() {
+        let (_server, a) = alone();
+        let script = Script::stuck(1);
+        let stuck = a.started(&script).await;
+        let began = Instant::now();
+        let calls = [a.started(&script).await, a.started(&script).await];
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(2));
+        }
+        assert!(began.elapsed() <= LEASE + RUN + 5 * MOMENT);
+        stuck.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_here_for_a_stuck_run_elsewhere_wait_one_lease() {
+        let (_server, a, b) = pair();
+        let script = Script::stuck(1);
+        let stuck = a.started(&script).await;
+        let began = Instant::now();
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            calls.push(b.started(&script).await);
+        }
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        assert!(began.elapsed() <= LEASE + RUN + 5 * MOMENT);
+        stuck.abort();
+    }
+}
