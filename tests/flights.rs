@@ -448,6 +448,16 @@ async fn a_waiter_that_nobody_polls_does_not_keep_the_others_waiting() {
     assert_eq!(parked.await, Ok(2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_follower_of_a_cancelled_and_invalidated_run_stores_its_own() {
+    let (cache, script) = (Cache::memory(), Script::new());
+    let mut calls = started(3, || job_of(&cache, &script)).await;
+    cache.invalidate("job:1").await.unwrap();
+    calls.remove(0).abort();
+    assert!(outputs(calls).await.iter().all(|(output, _)| *output == Ok(2)));
+    assert_eq!(cache.scope(async { job(Script::new(), 1).peek().await }).await, Some(Ok(2)));
+}
+
 fn poll_once<F: Future>(call: Pin<&mut F>) -> Poll<F::Output> {
     call.poll(&mut Context::from_waker(Waker::noop()))
 }

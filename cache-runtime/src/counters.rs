@@ -21,7 +21,7 @@ use crate::{
 /// The counters of all functions of one cache, by the number of the site. Grows without moving,
 /// so that a hit finds its counter with a load and no lock.
 pub(crate) struct Functions {
-    chunks: Box<[OnceLock<Box<[Counters]>>; CHUNKS]>,
+    chunks: Box<[OnceLock<Box<[Counters]>>]>,
 }
 
 const CHUNK: usize = 16;
@@ -30,7 +30,7 @@ const CHUNKS: usize = 1024;
 
 impl Functions {
     pub(crate) fn new() -> Self {
-        Self { chunks: Box::new([const { OnceLock::new() }; CHUNKS]) }
+        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
     }
 
     #[inline]
@@ -46,7 +46,7 @@ impl Functions {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut functions: Vec<_> = (0..)
-            .zip(&*self.chunks)
+            .zip(&self.chunks)
             .filter_map(|(at, chunk)| Some((at * CHUNK as u32, chunk.get()?)))
             .flat_map(|(first, chunk)| (first..).zip(chunk))
             .filter_map(|(number, counters)| counters.read(number))

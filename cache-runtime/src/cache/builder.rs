@@ -79,7 +79,10 @@ impl CacheBuilder {
     }
 
     /// How long a call waits for the run of another before it runs the function itself. All whose
-    /// wait has ended share that run. Default: 10 s.
+    /// wait has ended share that run. Default: 10 s, at most a year.
+    ///
+    /// Measured by the timers of tokio: in a runtime that has them off (`enable_time`) a call that
+    /// has to wait panics, and outside of a runtime it waits until the run ends.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
