@@ -54,22 +54,16 @@ mod model {
             output
         }
 
-        pub(crate) fn scope<F: Future>(
-            &'static self,
-            value: T,
-            future: F,
-        ) -> impl Future<Output = F::Output> + use<T, F> {
-            async move {
-                let mut future = pin!(future);
-                let mut value = Some(value);
-                std::future::poll_fn(|cx| {
-                    let outer = self.swap(value.take());
-                    let polled = future.as_mut().poll(cx);
-                    value = self.swap(outer);
-                    polled
-                })
-                .await
-            }
+        pub(crate) async fn scope<F: Future>(&'static self, value: T, future: F) -> F::Output {
+            let mut future = pin!(future);
+            let mut value = Some(value);
+            std::future::poll_fn(|cx| {
+                let outer = self.swap(value.take());
+                let polled = future.as_mut().poll(cx);
+                value = self.swap(outer);
+                polled
+            })
+            .await
         }
 
         fn swap(&self, value: Option<T>) -> Option<T> {

@@ -47,7 +47,7 @@ pin_project! {
     /// and take the call instead of running it: `get_user(42).invalidate().await`.
     ///
     /// The cache is chosen when the call is made, and not when it is awaited: the one of the
-    /// attribute's `cache`, else of the task's [`Cache::scope`], else the installed one.
+    /// attribute's `cache`, else of the task's [`Cache::scope`](crate::Cache::scope), else the installed one.
     ///
     /// Dropping the call is always safe. If it ran the function, one of the callers that waited
     /// for it takes over.
@@ -103,7 +103,7 @@ impl<F: Future> Cached<F> {
         Self { call, join, ops, state: State::Made(Mode::Load), body }
     }
 
-    /// The key, without the service: `user:42`. What [`Cache::invalidate`] takes.
+    /// The key, without the service: `user:42`. What [`Cache::invalidate`](crate::Cache::invalidate) takes.
     pub fn key(&self) -> String {
         self.call.text().to_text()
     }
