@@ -17,7 +17,7 @@ use std::{
 
 pub use builder::CacheBuilder;
 pub(crate) use builder::Settings;
-pub(crate) use current::InScope;
+pub(crate) use current::{InScope, named};
 pub use options::Options;
 
 use crate::{

@@ -10,7 +10,7 @@ use super::{
     share::{ByClosure, ShareError, Unshared},
 };
 use crate::{
-    cache::{AsCache, Cache},
+    cache::{AsCache, named},
     clock::nanos,
     key::{KeyBytes, KeyPart, KeyWriter, Site},
 };
@@ -39,8 +39,7 @@ pub fn call<S: Shape, H>(
 ) -> CallBuilder<S, SiteLife, AdmitAll, H> {
     let value = TypeId::of::<S::Value>();
     let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
-    let call =
-        Call { cache: Cache::current(), instance, given: false, extra: None, key: KeyBytes::new() };
+    let call = Call { cache: named(), instance, given: false, extra: None, key: KeyBytes::new() };
     CallBuilder {
         call,
         knobs: Knobs { life: SiteLife, admit: AdmitAll, share: errors },
@@ -140,6 +139,8 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         H: ShareError<S::Error>,
         B: Future,
     {
+        // Now, and not when the call is awaited.
+        self.call.cache.choose();
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
         Cached::new(self.call, join::<S>, Inline::ops, Inline { policy, body })
     }
@@ -154,6 +155,7 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         B: Future + Send + 'static,
         S::Output: Send + 'static,
     {
+        self.call.cache.choose();
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
         let body = Detached { policy, place: Place::Nowhere(Some(body)) };
         Cached::new(self.call, join::<S>, Detached::ops, body)
