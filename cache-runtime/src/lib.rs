@@ -31,7 +31,7 @@ pub mod __private {
     pub use crate::{
         call::{
             AnyError, CallBuilder, ClonedError, NoPart, Output, Part, PartOf, ShapeOf, TextError,
-            call, path_of, type_name_of, unexpanded,
+            call, call_on, path_of, type_name_of, unexpanded,
         },
         key::{Nesting, Site},
         remote::{Found, Leased, Remote, Reply, Seen, Token},

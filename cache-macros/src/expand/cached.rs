@@ -134,6 +134,7 @@ fn call(
         Some(copy) => quote_spanned!(at_output=> .share_error(#copy)),
         None => quote!(),
     };
+    let start = format_ident!("{}", if args.cache.is_some() { "call_on" } else { "call" });
     let on = args.cache.as_ref().map(|cache| {
         let cache = quote_spanned!(cache.span()=> &#cache);
         quote_spanned!(at_output=> .on(#cache))
@@ -159,7 +160,7 @@ fn call(
             AnyError as _, ClonedError as _, NoPart as _, PartOf as _, ShapeOf as _, TextError as _,
         };
         static __SITE: #private::Site = #private::Site::new()#site;
-        let __call = #private::call(
+        let __call = #private::#start(
             &__SITE,
             #private::path_of(|| ()),
             (&&&#private::Output::<#output>::OF).#shape_of(),

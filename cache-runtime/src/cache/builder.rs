@@ -55,8 +55,9 @@ impl CacheBuilder {
 
     /// How many entries memory holds. Default: 100,000.
     ///
-    /// The least useful ones make room (S3-FIFO like: what was used once goes before what is used
-    /// again). Entries are spread over shards, so a few may go before the last place is taken.
+    /// The least useful ones make room, by a relative of CLOCK-Pro: what was used once goes before
+    /// what is used again. Entries are spread over shards, so a few may go before the last place
+    /// is taken.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.capacity = entries;
         self

@@ -48,15 +48,19 @@ fn default() -> &'static Inner {
 static SCOPED: AtomicBool = AtomicBool::new(false);
 
 /// That of the scope, else the installed one.
-pub(super) fn current() -> Cache {
-    let cache = named();
-    cache.choose();
+#[inline]
+pub(crate) fn current() -> Cache {
+    let cache = current_if_any();
+    if cache.inner.is_none() {
+        // Chosen now, and not when the call is awaited.
+        installed();
+    }
     cache
 }
 
-/// As `current`, but where nothing is installed that stays open, until `choose`.
+/// As `current`, but where nothing is installed it stays so.
 #[inline]
-pub(crate) fn named() -> Cache {
+pub(crate) fn current_if_any() -> Cache {
     if SCOPED.load(Relaxed)
         && let Some(cache) = scoped()
     {
@@ -115,14 +119,6 @@ impl InScope {
 }
 
 impl Cache {
-    /// Where nothing is installed, makes and installs the default: from now on it stays.
-    #[inline]
-    pub(crate) fn choose(&self) {
-        if self.inner.is_none() {
-            installed();
-        }
-    }
-
     /// Of a cache that is current: whether a scope made it so.
     pub(crate) fn is_of_scope(&self) -> bool {
         self.inner.is_some()

@@ -17,7 +17,7 @@ use std::{
 
 pub use builder::CacheBuilder;
 pub(crate) use builder::Settings;
-pub(crate) use current::{InScope, named};
+pub(crate) use current::{InScope, current, current_if_any};
 pub use options::Options;
 
 use crate::{
@@ -105,7 +105,7 @@ impl Cache {
     #[inline]
     #[must_use]
     pub fn current() -> Self {
-        current::current()
+        current()
     }
 
     /// Makes this the cache of all calls outside of a [`scope`](Self::scope), once and for good.

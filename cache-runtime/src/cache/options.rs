@@ -2,7 +2,7 @@
 
 use std::{any::TypeId, future::Future, time::Duration};
 
-use super::{Cache, named};
+use super::{Cache, current_if_any};
 use crate::{
     call::{Cacheable, Call, CallBuilder, Codec, Extra, Fallible, Life, Shape as _},
     clock::nanos,
@@ -90,7 +90,7 @@ impl Cache {
     ) -> Result<T, E> {
         let shape = Fallible::<T, E>::of_loader();
         let instance = load_instance(TypeId::of::<T>(), options.version, shape.codec());
-        let current = named();
+        let current = current_if_any();
         let local = options.lifetimes.local;
         let extra = Extra {
             scope: current.is_of_scope().then_some(current),

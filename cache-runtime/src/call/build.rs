@@ -10,7 +10,7 @@ use super::{
     share::{ByClosure, ShareError, Unshared},
 };
 use crate::{
-    cache::{AsCache, named},
+    cache::{AsCache, Cache, current, current_if_any},
     clock::nanos,
     key::{KeyBytes, KeyPart, KeyWriter, Site},
 };
@@ -37,9 +37,31 @@ pub fn call<S: Shape, H>(
     shape: S,
     errors: H,
 ) -> CallBuilder<S, SiteLife, AdmitAll, H> {
+    start(current(), site, path, shape, errors)
+}
+
+/// Starts a call that names its cache, and leaves the default alone.
+#[inline]
+pub fn call_on<S: Shape, H>(
+    site: &'static Site,
+    path: &'static str,
+    shape: S,
+    errors: H,
+) -> CallBuilder<S, SiteLife, AdmitAll, H> {
+    start(current_if_any(), site, path, shape, errors)
+}
+
+#[inline]
+fn start<S: Shape, H>(
+    cache: Cache,
+    site: &'static Site,
+    path: &'static str,
+    shape: S,
+    errors: H,
+) -> CallBuilder<S, SiteLife, AdmitAll, H> {
     let value = TypeId::of::<S::Value>();
     let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
-    let call = Call { cache: named(), instance, given: false, extra: None, key: KeyBytes::new() };
+    let call = Call { cache, instance, given: false, extra: None, key: KeyBytes::new() };
     CallBuilder {
         call,
         knobs: Knobs { life: SiteLife, admit: AdmitAll, share: errors },
@@ -139,8 +161,6 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         H: ShareError<S::Error>,
         B: Future,
     {
-        // Now, and not when the call is awaited.
-        self.call.cache.choose();
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
         Cached::new(self.call, join::<S>, Inline::ops, Inline { policy, body })
     }
@@ -155,7 +175,6 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         B: Future + Send + 'static,
         S::Output: Send + 'static,
     {
-        self.call.cache.choose();
         let policy = Policy { knobs: self.knobs, shape: PhantomData };
         let body = Detached { policy, place: Place::Nowhere(Some(body)) };
         Cached::new(self.call, join::<S>, Detached::ops, body)

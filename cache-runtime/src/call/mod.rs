@@ -20,7 +20,9 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-pub use build::{CallBuilder, NoPart, Part, PartOf, call, path_of, type_name_of, unexpanded};
+pub use build::{
+    CallBuilder, NoPart, Part, PartOf, call, call_on, path_of, type_name_of, unexpanded,
+};
 pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
 pub(crate) use policy::Life;

@@ -230,7 +230,7 @@ impl Flights {
     }
 
     /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
-    /// and it stores nothing. Returns the new generation.
+    /// and it stores nothing.
     pub(crate) fn outdate(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) {
         let mut shard = cache.flights.shard(name);
         let dead = shard.outdate(cache, name, key);
