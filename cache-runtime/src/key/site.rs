@@ -114,7 +114,7 @@ pub(crate) enum Name {
 }
 
 /// What `Cache::get_or_load` counts under.
-pub(crate) static LOADS: Site = Site::new();
+static LOADS: Site = Site::new();
 
 /// Entities are made once and live as long as the process: as many as there are annotated
 /// functions and instances of generic ones.
