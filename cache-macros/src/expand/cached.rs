@@ -19,7 +19,7 @@ use crate::{
 /// fn get_user(id: u64) -> ::larder::Cached<impl Future<Output = Result<User, E>>> {
 ///     let __call = {
 ///         static __SITE: Site = Site::new().key("user:{}").ttl(60_000);
-///         let mut __call = call(&__SITE, path_of(|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
+///         let mut __call = call(&__SITE, path_of(&|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
 ///         (&Part(&id)).write_to(__call.out());
 ///         __call
 ///     };
@@ -61,6 +61,7 @@ fn emit(
     let at_output = at_output(shape);
     let run = match args.detached {
         Some(span) => Ident::new("or_spawn", span),
+        None if has_knobs(args) => Ident::new("or_else_by", at_output),
         None => Ident::new("or_else", at_output),
     };
     let run = quote_spanned!(at_output=> __call.#run);
@@ -97,6 +98,12 @@ fn emit(
             #value
         }
     )
+}
+
+/// Whether something decides that the site, which is a constant, cannot hold.
+fn has_knobs(args: &CachedArgs) -> bool {
+    let has_fixed_ttl = matches!(args.ttl, None | Some(Ttl::Fixed(_)));
+    !has_fixed_ttl || args.cache_if.is_some() || args.share_error.is_some()
 }
 
 /// At the return type: there is the error if the value cannot be cached. One span for all that
@@ -162,7 +169,7 @@ fn call(
         static __SITE: #private::Site = #private::Site::new()#site;
         let __call = #private::#start(
             &__SITE,
-            #private::path_of(|| ()),
+            #private::path_of(&|| ()),
             (&&&#private::Output::<#output>::OF).#shape_of(),
             (&&&#private::Output::<#output>::OF).sharing(),
         );

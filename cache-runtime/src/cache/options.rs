@@ -104,7 +104,7 @@ impl Cache {
             key: KeyBytes::of_text(key),
         };
         let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
-        CallBuilder::of_load(call, life, shape).or_else(load).await
+        CallBuilder::of_load(call, life, shape).or_else_by(load).await
     }
 }
 

@@ -1,9 +1,13 @@
-//! The body of a cached function with the policy of its attribute: what `Cached` polls when the
+//! The body of a cached function with what its attribute says: what `Cached` polls when the
 //! function has to run.
+//!
+//! Of all that is done with a function, only what is here and `Cached::poll` are compiled for each
+//! of them. The rest is compiled once for each type that a function returns, or once.
 
 use std::{
     fmt,
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,25 +16,73 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use super::{
-    Call, Ops,
-    entry::Put,
-    policy::{Settle, Settled, join, settle},
+    Call,
+    policy::{AnyKnobs, Policy, Rules, Settled, join, known, settle},
     shape::Shape,
+    share::{ByType, ShareError},
 };
 use crate::{cache::InScope, local::Lead};
+
+/// A body and its policy, erased down to what the function returns.
+pub(crate) struct Opened<'a, R> {
+    pub(super) run: Run<'a, R>,
+    pub(super) policy: Policy<'a, R>,
+}
+
+/// How a body is opened.
+pub(crate) type Open<F> = for<'a> fn(Pin<&'a mut F>) -> Opened<'a, <F as Future>::Output>;
+
+pub(super) enum Run<'a, R> {
+    /// Where its caller is polled.
+    Here(Pin<&'a mut (dyn Future<Output = R> + 'a)>),
+    /// It can move to a task of its own.
+    Anywhere(&'a mut (dyn Detach<R> + 'a)),
+}
+
+impl<R> Opened<'_, R> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
+        match &mut self.run {
+            Run::Here(body) => body.as_mut().poll(cx),
+            Run::Anywhere(body) => Pin::new(&mut **body).poll(cx),
+        }
+    }
+
+    /// Moves the run to a task of its own; gives the lead back if it stays here.
+    pub(super) fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead> {
+        match &mut self.run {
+            Run::Here(_) => Some(lead),
+            Run::Anywhere(body) => body.detach(self.policy.knobs, call, lead),
+        }
+    }
+}
+
+pub(super) trait Detach<R>: Future<Output = R> + Unpin {
+    /// Moves the run to a task; gives the lead back where there is no runtime for it.
+    fn detach(&mut self, knobs: &AnyKnobs, call: &Call, lead: Lead) -> Option<Lead>;
+}
+
+/// Opens a body that has no knobs of its own.
+pub(crate) fn open_plain<S, H, B>(body: Pin<&mut B>) -> Opened<'_, B::Output>
+where
+    S: Shape<Output = B::Output>,
+    H: ByType + ShareError<S::Error>,
+    B: Future,
+{
+    Opened { run: Run::Here(body), policy: Policy::of::<S, _>(H::PLAIN) }
+}
 
 pin_project! {
     /// Runs where its caller is polled.
     #[derive(Debug)]
     #[doc(hidden)]
-    pub struct Inline<P, B> {
-        pub(crate) policy: P,
+    pub struct Inline<K, B> {
+        pub(crate) knobs: K,
         #[pin]
         pub(crate) body: B,
     }
 }
 
-impl<P, B: Future> Future for Inline<P, B> {
+impl<K, B: Future> Future for Inline<K, B> {
     type Output = B::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B::Output> {
@@ -38,51 +90,73 @@ impl<P, B: Future> Future for Inline<P, B> {
     }
 }
 
-impl<P, B> Inline<P, B>
-where
-    P: Settle,
-    B: Future<Output = <P::Shape as Shape>::Output>,
-{
-    pub(crate) fn ops() -> Ops<Self> {
-        Ops {
-            fail: |shared| P::copy(shared).map(P::Shape::error),
-            settle: |body, call, lead, output| settle(&body.policy, call, lead, output),
-            entry: |body| Put::of(&body.policy),
-            detach: None,
-        }
+impl<K, B: Future> Inline<K, B> {
+    pub(crate) fn open<S>(self: Pin<&mut Self>) -> Opened<'_, B::Output>
+    where
+        S: Shape<Output = B::Output>,
+        K: Rules<S>,
+    {
+        let this = self.project();
+        Opened { run: Run::Here(this.body), policy: Policy::of::<S, K>(this.knobs) }
     }
 }
 
 /// Runs on a task of its own once it has to run for a flight, and so survives its caller.
 #[doc(hidden)]
-pub struct Detached<P, B: Future> {
-    pub(crate) policy: P,
-    pub(crate) place: Place<B>,
+pub struct Detached<S, K, B: Future> {
+    pub(crate) knobs: K,
+    pub(crate) moving: Moving<S, K, B>,
 }
 
-pub(crate) enum Place<B: Future> {
+/// A body that moves, and is pinned only behind a box of its own.
+pub(crate) struct Moving<S, K, B: Future> {
+    place: Place<B>,
+    rules: PhantomData<fn() -> (S, K)>,
+}
+
+enum Place<B: Future> {
     Nowhere(Option<B>),
     /// Where its caller is polled: no flight, or no runtime to spawn on.
     Here(Pin<Box<B>>),
     Task(JoinHandle<B::Output>),
 }
 
-impl<P, B: Future> fmt::Debug for Detached<P, B> {
+impl<S, K, B> Detached<S, K, B>
+where
+    S: Shape<Output = B::Output> + 'static,
+    K: Rules<S>,
+    B: Future + Send + 'static,
+    B::Output: Send + 'static,
+{
+    pub(crate) fn new(knobs: K, body: B) -> Self {
+        Self { knobs, moving: Moving { place: Place::Nowhere(Some(body)), rules: PhantomData } }
+    }
+
+    pub(crate) fn open(self: Pin<&mut Self>) -> Opened<'_, B::Output> {
+        let Self { knobs, moving } = self.get_mut();
+        Opened { run: Run::Anywhere(moving), policy: Policy::of::<S, K>(knobs) }
+    }
+}
+
+impl<S, K, B: Future> Unpin for Detached<S, K, B> {}
+
+impl<S, K, B: Future> Unpin for Moving<S, K, B> {}
+
+impl<S, K, B: Future> fmt::Debug for Detached<S, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Detached")
     }
 }
 
-impl<B: Future> fmt::Debug for Place<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Place")
+impl<S, K, B: Future> Future for Detached<S, K, B> {
+    type Output = B::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B::Output> {
+        Pin::new(&mut self.moving).poll(cx)
     }
 }
 
-// The body is moved, and pinned only behind a box of its own.
-impl<P, B: Future> Unpin for Detached<P, B> {}
-
-impl<P, B: Future> Future for Detached<P, B> {
+impl<S, K, B: Future> Future for Moving<S, K, B> {
     type Output = B::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B::Output> {
@@ -106,23 +180,14 @@ impl<P, B: Future> Future for Detached<P, B> {
     }
 }
 
-impl<P, B> Detached<P, B>
+impl<S, K, B> Detach<B::Output> for Moving<S, K, B>
 where
-    P: Settle + 'static,
-    B: Future<Output = <P::Shape as Shape>::Output> + Send + 'static,
+    S: Shape<Output = B::Output> + 'static,
+    K: Rules<S>,
+    B: Future + Send + 'static,
     B::Output: Send + 'static,
 {
-    pub(crate) fn ops() -> Ops<Self> {
-        Ops {
-            fail: |shared| P::copy(shared).map(P::Shape::error),
-            settle: |body, call, lead, output| settle(&body.policy, call, lead, output),
-            entry: |body| Put::of(&body.policy),
-            detach: Some(Self::detach),
-        }
-    }
-
-    /// Moves the run to a task; gives the lead back where there is no runtime for it.
-    fn detach(mut self: Pin<&mut Self>, call: &Call, lead: Lead) -> Option<Lead> {
+    fn detach(&mut self, knobs: &AnyKnobs, call: &Call, lead: Lead) -> Option<Lead> {
         let Place::Nowhere(body) = &mut self.place else {
             return Some(lead);
         };
@@ -135,16 +200,16 @@ where
         let Some(body) = body.take() else {
             return Some(lead);
         };
-        let policy = P::of(self.policy.knobs());
+        let knobs: K = *known(knobs);
         let call = call.clone();
         self.place = Place::Task(runtime.spawn(async move {
             let _running = running;
             let (lead, output) = run(&call, lead, body).await;
-            match settle(&policy, &call, lead, output) {
+            match settle::<S, K>(&knobs, &call, lead, output) {
                 Settled::Done(output) => output,
                 // It has just been kept as what this call reads.
                 Settled::Filling(filling) => {
-                    join::<P::Shape>(&filling.await).unwrap_or_else(|| unreachable!())
+                    join::<S>(&filling.await).unwrap_or_else(|| unreachable!())
                 }
             }
         }));

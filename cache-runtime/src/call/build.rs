@@ -3,11 +3,11 @@
 use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration};
 
 use super::{
-    Cached, Call, Extra,
-    body::{Detached, Inline, Place},
-    policy::{Admit, AdmitAll, AdmitBy, Knobs, Life, LifeBy, LifeOf, Policy, SiteLife, join},
+    Cached, Call, Extra, Front,
+    body::{Detached, Inline, open_plain},
+    policy::{AdmitAll, AdmitBy, Knobs, LifeBy, LifeOf, Rules, SiteLife, join},
     shape::{HasError, HasNone, Shape},
-    share::{ByClosure, ShareError, Unshared},
+    share::{ByClosure, ByType, ShareError, Unshared},
 };
 use crate::{
     cache::{AsCache, Cache, current, current_if_any},
@@ -19,7 +19,7 @@ use crate::{
 /// and two instances of a generic function apart, where `module_path!` and the function's name
 /// do not.
 #[inline]
-pub fn path_of<F>(_closure: F) -> &'static str {
+pub fn path_of<F>(_closure: &F) -> &'static str {
     std::any::type_name::<F>()
 }
 
@@ -151,33 +151,46 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
     }
 }
 
-impl<S, L, C, H> CallBuilder<S, L, C, H> {
-    /// Runs the body where the call is polled.
-    pub fn or_else<B>(self, body: B) -> Cached<Inline<Policy<S, L, C, H>, B>>
+impl<S: Shape, H: ByType + ShareError<S::Error>> CallBuilder<S, SiteLife, AdmitAll, H> {
+    /// Runs the body where the call is polled, by what stands in the site. Most functions are such,
+    /// and so little is compiled for each of them.
+    #[inline]
+    pub fn or_else<B>(self, body: B) -> Cached<B>
     where
         S: Shape<Output = B::Output>,
-        L: Life<S::Value>,
-        C: Admit<S::Value>,
-        H: ShareError<S::Error>,
         B: Future,
     {
-        let policy = Policy { knobs: self.knobs, shape: PhantomData };
-        Cached::new(self.call, join::<S>, Inline::ops, Inline { policy, body })
+        let front = Front::new(self.call, join::<S>);
+        Cached { front, open: open_plain::<S, H, B>, body }
+    }
+}
+
+impl<S: Shape, L, C, H> CallBuilder<S, L, C, H>
+where
+    Knobs<L, C, H>: Rules<S>,
+{
+    /// Runs the body where the call is polled, by knobs of its own.
+    #[inline]
+    pub fn or_else_by<B>(self, body: B) -> Cached<Inline<Knobs<L, C, H>, B>>
+    where
+        S: Shape<Output = B::Output>,
+        B: Future,
+    {
+        let Self { call, knobs, .. } = self;
+        let front = Front::new(call, join::<S>);
+        Cached { front, open: Inline::open::<S>, body: Inline { knobs, body } }
     }
 
     /// Runs the body on a task of its own.
-    pub fn or_spawn<B>(self, body: B) -> Cached<Detached<Policy<S, L, C, H>, B>>
+    pub fn or_spawn<B>(self, body: B) -> Cached<Detached<S, Knobs<L, C, H>, B>>
     where
         S: Shape<Output = B::Output> + 'static,
-        L: Life<S::Value>,
-        C: Admit<S::Value>,
-        H: ShareError<S::Error>,
         B: Future + Send + 'static,
         S::Output: Send + 'static,
     {
-        let policy = Policy { knobs: self.knobs, shape: PhantomData };
-        let body = Detached { policy, place: Place::Nowhere(Some(body)) };
-        Cached::new(self.call, join::<S>, Detached::ops, body)
+        let Self { call, knobs, .. } = self;
+        let front = Front::new(call, join::<S>);
+        Cached { front, open: Detached::open, body: Detached::new(knobs, body) }
     }
 }
 

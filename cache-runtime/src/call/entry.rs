@@ -1,8 +1,8 @@
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use super::{
     Cached, Call, Holds,
-    policy::{Made, Settle, entry},
+    policy::{Made, Rules, entry},
     shape::Shape,
 };
 use crate::error::Error;
@@ -99,34 +99,28 @@ impl<R> IntoEntry for Entry<R> {
     }
 }
 
-/// How an output of type `R` is put: the policy of the attribute, and what reads it.
+/// How an output of type `R` is put: the rules of the attribute, and what reads them.
 pub(crate) struct Put<R> {
-    policy: Arc<dyn Any + Send + Sync>,
+    knobs: Arc<dyn Any + Send + Sync>,
     make: fn(&(dyn Any + Send + Sync), &Call, R) -> Option<Made>,
-    output: PhantomData<fn() -> R>,
 }
 
 impl<R> Put<R> {
-    pub(crate) fn of<P>(policy: &P) -> Self
-    where
-        P: Settle,
-        P::Shape: Shape<Output = R>,
-    {
+    pub(super) fn of<S: Shape<Output = R>, K: Rules<S>>(knobs: K) -> Self {
         Self {
-            policy: Arc::new(policy.knobs()),
-            make: |knobs, call, output| entry(&P::of(*knobs.downcast_ref()?), call, output),
-            output: PhantomData,
+            knobs: Arc::new(knobs),
+            make: |knobs, call, output| entry::<S, K>(knobs.downcast_ref()?, call, output),
         }
     }
 
     /// `None` where the function would not store such an output.
-    pub(crate) fn make(&self, call: &Call, output: R) -> Option<Made> {
-        (self.make)(&*self.policy, call, output)
+    pub(super) fn make(&self, call: &Call, output: R) -> Option<Made> {
+        (self.make)(&*self.knobs, call, output)
     }
 }
 
 impl<R> Clone for Put<R> {
     fn clone(&self) -> Self {
-        Self { policy: Arc::clone(&self.policy), make: self.make, output: PhantomData }
+        Self { knobs: Arc::clone(&self.knobs), make: self.make }
     }
 }

@@ -36,6 +36,7 @@ use crate::{
     error::Error,
     local::{KeptAny, Lead, Mode, SharedError},
 };
+use body::{Open, Opened};
 use engine::{Boxed, From, Function, Reason, State, drive};
 pub(crate) use engine::{Call, Extra};
 use entry::Put;
@@ -55,28 +56,22 @@ pin_project! {
     /// for it takes over.
     #[must_use = "a cached call does nothing unless awaited"]
     pub struct Cached<F: Future> {
-        call: Call,
-        // Apart from the rest, for a hit needs no more.
-        join: fn(&KeptAny) -> Option<F::Output>,
-        ops: fn() -> Ops<F>,
-        state: State,
+        front: Front<F::Output>,
+        open: Open<F>,
         #[pin]
         body: F,
     }
 }
 
-/// What the engine needs of a function's types, erased down to the type of its future.
-pub(crate) struct Ops<F: Future> {
-    /// The copy of an error that a follower returns.
-    fail: fn(&SharedError) -> Option<F::Output>,
-    settle: Settling<F, F::Output>,
-    entry: fn(&F) -> Put<F::Output>,
-    /// Moves the run to a task of its own; gives the lead back if it cannot.
-    detach: Option<Detaching<F>>,
+/// All of a call but its body, and all that a hit needs.
+pub(crate) struct Front<R> {
+    pub(crate) call: Call,
+    join: Join<R>,
+    state: State,
 }
 
-type Settling<F, R> = fn(&F, &Call, Lead, R) -> Settled<R>;
-type Detaching<F> = fn(Pin<&mut F>, &Call, Lead) -> Option<Lead>;
+/// Makes the output of an entry, if it can be.
+type Join<R> = fn(&KeptAny) -> Option<R>;
 
 /// Where the value of a call came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,18 +91,9 @@ pub enum Source {
 }
 
 impl<F: Future> Cached<F> {
-    pub(crate) fn new(
-        call: Call,
-        join: fn(&KeptAny) -> Option<F::Output>,
-        ops: fn() -> Ops<F>,
-        body: F,
-    ) -> Self {
-        Self { call, join, ops, state: State::Made(Mode::Load), body }
-    }
-
     /// The key, without the service: `user:42`. What [`Cache::invalidate`](crate::Cache::invalidate) takes.
     pub fn key(&self) -> String {
-        self.call.text().to_text()
+        self.front.call.text().to_text()
     }
 
     /// What is stored, without running the function: `None` if nothing is, `Some(None)` for a
@@ -126,8 +112,8 @@ impl<F: Future> Cached<F> {
     /// # }).await }
     /// ```
     pub async fn peek(self) -> Option<F::Output> {
-        let (entry, _) = self.call.find().await?;
-        (self.join)(&entry)
+        let (entry, _) = self.front.call.find().await?;
+        (self.front.join)(&entry)
     }
 
     /// Runs the function now and stores what it returns. Never joins a run that began earlier,
@@ -135,13 +121,13 @@ impl<F: Future> Cached<F> {
     ///
     /// An `Err` leaves the old value in place.
     pub fn refresh(mut self) -> impl Future<Output = F::Output> {
-        self.state = State::Made(Mode::Refresh);
+        self.front.state = State::Made(Mode::Refresh);
         self
     }
 
     /// Runs the function; neither reads nor stores.
     pub fn uncached(mut self) -> impl Future<Output = F::Output> {
-        self.state = State::Alone(Reason::Unstored);
+        self.front.state = State::Alone(Reason::Unstored);
         self
     }
 
@@ -152,7 +138,7 @@ impl<F: Future> Cached<F> {
     ///
     /// None in memory.
     pub async fn invalidate(self) -> Result<(), Error> {
-        self.call.invalidate().await
+        self.front.call.invalidate().await
     }
 
     /// Stores a value as if the function had returned it: the output, or the value inside of it.
@@ -181,14 +167,14 @@ impl<F: Future> Cached<F> {
     where
         F::Output: Holds<V, M>,
     {
-        let put = ((self.ops)().entry)(&self.body);
-        let made = put.make(&self.call, F::Output::holding(value));
-        self.call.put(made).await
+        let (call, put) = self.taken();
+        let made = put.make(&call, F::Output::holding(value));
+        call.put(made).await
     }
 
     /// How long the stored value will be served; `None` if there is none.
     pub async fn expires_in(self) -> Option<Duration> {
-        let (entry, now) = self.call.find().await?;
+        let (entry, now) = self.front.call.find().await?;
         Some(Duration::from_nanos(entry.header.expires.saturating_sub(now)))
     }
 
@@ -213,52 +199,83 @@ impl<F: Future> Cached<F> {
 
     /// The entry alone: it owns its key, so the arguments of the call are free again.
     pub fn into_entry(self) -> Entry<F::Output> {
-        let put = ((self.ops)().entry)(&self.body);
-        Entry::new(self.call, put)
+        let (call, put) = self.taken();
+        Entry::new(call, put)
     }
 
-    #[inline]
+    fn taken(self) -> (Call, Put<F::Output>) {
+        let call = pin!(self);
+        let this = call.project();
+        let put = (this.open)(this.body).policy.put();
+        (this.front.call.clone(), put)
+    }
+
     fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
-        let this = self.as_ref();
-        let cache: &Inner = &this.call.cache;
-        if let State::Made(Mode::Load) = this.state
-            && let Some((entry, now)) = this.call.look(cache)
-            && let loaded = entry.header.loaded
-            && let Some(output) = (this.join)(&entry)
-        {
-            cache.functions.of(this.call.instance.number).add(Count::Hits, 1);
-            // Without a drop of what it replaces: there is nothing in it.
-            std::mem::forget(std::mem::replace(self.project().state, State::Done));
-            return Poll::Ready((output, From::memory(loaded, now)));
+        let this = self.project();
+        match this.front.hit() {
+            Some(found) => Poll::Ready(found),
+            None => this.front.miss((this.open)(this.body), cx),
         }
-        self.poll_miss(cx)
+    }
+}
+
+impl<R> Front<R> {
+    #[inline]
+    pub(crate) fn new(call: Call, join: Join<R>) -> Self {
+        Self { call, join, state: State::Made(Mode::Load) }
+    }
+
+    /// What a call is most of the time: an entry in memory that it can read.
+    #[inline]
+    fn hit(&mut self) -> Option<(R, From)> {
+        if !matches!(self.state, State::Made(Mode::Load)) {
+            return None;
+        }
+        let call = &self.call;
+        let cache: &Inner = &call.cache;
+        let (entry, now) = call.look(cache)?;
+        let from = From::memory(entry.header.loaded, now);
+        let output = (self.join)(&entry)?;
+        cache.functions.of(call.instance.number).add(Count::Hits, 1);
+        // Without a drop of what it replaces: there is nothing in it.
+        std::mem::forget(std::mem::replace(&mut self.state, State::Done));
+        Some((output, from))
     }
 
     #[cold]
-    fn poll_miss(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
-        let this = self.project();
-        let ops = (this.ops)();
-        let mut function = Typed { join: *this.join, ops, body: this.body, output: None };
-        let from = ready!(drive(this.call, this.state, &mut function, cx));
+    fn miss(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<(R, From)> {
+        let Self { call, join, state } = self;
+        let mut function = Typed { join: *join, opened, output: None };
+        let from = ready!(drive(call, state, &mut function, cx));
         match function.output {
             Some(output) => Poll::Ready((output, from)),
             // The engine is ready when the function said that it has an output.
             None => unreachable!(),
         }
     }
+
+    /// As `hit`, for a caller that does not ask where the value comes from.
+    #[inline]
+    fn hit_output(&mut self) -> Option<R> {
+        self.hit().map(|(output, _)| output)
+    }
+
+    #[cold]
+    fn miss_output(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<R> {
+        self.miss(opened, cx).map(|(output, _)| output)
+    }
 }
 
 /// A function as the engine sees it, with the output that it made last.
-struct Typed<'a, F: Future> {
-    join: fn(&KeptAny) -> Option<F::Output>,
-    ops: Ops<F>,
-    body: Pin<&'a mut F>,
-    output: Option<F::Output>,
+struct Typed<'a, R> {
+    join: Join<R>,
+    opened: Opened<'a, R>,
+    output: Option<R>,
 }
 
-impl<F: Future> Function for Typed<'_, F> {
+impl<R> Function for Typed<'_, R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.output = Some(ready!(self.body.as_mut().poll(cx)));
+        self.output = Some(ready!(self.opened.poll(cx)));
         Poll::Ready(())
     }
 
@@ -268,19 +285,16 @@ impl<F: Future> Function for Typed<'_, F> {
     }
 
     fn fail(&mut self, shared: &SharedError) -> bool {
-        self.output = (self.ops.fail)(shared);
+        self.output = (self.opened.policy.fail)(shared);
         self.output.is_some()
     }
 
     fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead> {
-        match self.ops.detach {
-            Some(detach) => detach(self.body.as_mut(), call, lead),
-            None => Some(lead),
-        }
+        self.opened.detach(call, lead)
     }
 
     fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Arc<KeptAny>>> {
-        match (self.ops.settle)(self.body.as_ref().get_ref(), call, lead, self.output.take()?) {
+        match self.opened.policy.settle(call, lead, self.output.take()?) {
             Settled::Done(output) => {
                 self.output = Some(output);
                 None
@@ -294,7 +308,11 @@ impl<F: Future> Future for Cached<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.poll_with_source(cx).map(|(output, _)| output)
+        let this = self.project();
+        match this.front.hit_output() {
+            Some(output) => Poll::Ready(output),
+            None => this.front.miss_output((this.open)(this.body), cx),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an attribute says about the results of its function: how long they live, which are
 //! stored, how errors are shared.
 
-use std::{marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Call,
+    entry::Put,
     shape::{Shape, Split},
     share::ShareError,
 };
@@ -92,62 +93,35 @@ pub struct Knobs<L, C, H> {
     pub(crate) share: H,
 }
 
-/// The three together, for one shape.
+/// What the three say about outputs of one shape.
 #[doc(hidden)]
-#[derive(Debug)]
-pub struct Policy<S, L, C, H> {
-    pub(crate) knobs: Knobs<L, C, H>,
-    pub(crate) shape: PhantomData<fn() -> S>,
-}
-
-/// A policy whose parts are known.
-#[doc(hidden)]
-pub trait Settle: Sized + Send + Sync {
-    type Shape: Shape;
-
-    /// The policy without the shape, which may borrow: an error type may.
-    type Knobs: Copy + Send + Sync + 'static;
-
-    fn of(knobs: Self::Knobs) -> Self;
-
-    fn knobs(&self) -> Self::Knobs;
-
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+pub trait Rules<S: Shape>: Copy + Send + Sync + 'static {
     /// How long an output lives, in nanoseconds; `None` if it is not stored.
-    fn life(&self, call: &Call, output: &SplitOf<Self::Shape>) -> Option<u64>;
+    fn life(&self, call: &Call, output: &Split<S::Value, S::Error>) -> Option<u64>;
 
-    fn share(&self, error: &<Self::Shape as Shape>::Error, followers: usize)
-    -> Option<SharedError>;
+    /// What is handed to so many followers; `None` if the error cannot be shared.
+    fn share(&self, error: &S::Error, followers: usize) -> Option<SharedError>;
 
-    fn copy(shared: &SharedError) -> Option<<Self::Shape as Shape>::Error>;
+    /// The copy of one of them.
+    fn copy(shared: &SharedError) -> Option<S::Error>;
 }
 
-type SplitOf<S> = Split<<S as Shape>::Value, <S as Shape>::Error>;
-
-impl<S, L, C, H> Settle for Policy<S, L, C, H>
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<S, L, C, H> Rules<S> for Knobs<L, C, H>
 where
     S: Shape,
     L: Life<S::Value>,
     C: Admit<S::Value>,
     H: ShareError<S::Error>,
 {
-    type Shape = S;
-    type Knobs = Knobs<L, C, H>;
-
-    fn of(knobs: Knobs<L, C, H>) -> Self {
-        Self { knobs, shape: PhantomData }
-    }
-
-    fn knobs(&self) -> Knobs<L, C, H> {
-        self.knobs
-    }
-
-    fn life(&self, call: &Call, output: &SplitOf<S>) -> Option<u64> {
+    fn life(&self, call: &Call, output: &Split<S::Value, S::Error>) -> Option<u64> {
         let random = || call.cache.random();
         let site = call.instance.site;
-        let lifetimes = self.knobs.life.lifetimes(site);
+        let lifetimes = self.life.lifetimes(site);
         let life = match output {
-            Split::Value(value) if self.knobs.admit.admits(value) => {
-                let ttl = self.knobs.life.life(site, value);
+            Split::Value(value) if self.admit.admits(value) => {
+                let ttl = self.life.life(site, value);
                 // A life of zero is none, with or without jitter.
                 if ttl == 0 { 0 } else { lifetimes.ttl_from(ttl, random) }
             }
@@ -158,12 +132,50 @@ where
     }
 
     fn share(&self, error: &S::Error, followers: usize) -> Option<SharedError> {
-        self.knobs.share.share(error, followers)
+        self.share.share(error, followers)
     }
 
     fn copy(shared: &SharedError) -> Option<S::Error> {
         H::copy(shared)
     }
+}
+
+/// The rules of a function, erased down to what it returns.
+pub(crate) struct Policy<'a, R> {
+    pub(super) knobs: &'a AnyKnobs,
+    /// The copy of an error that a follower returns.
+    pub(super) fail: fn(&SharedError) -> Option<R>,
+    settle: fn(&AnyKnobs, &Call, Lead, R) -> Settled<R>,
+    put: fn(&AnyKnobs) -> Put<R>,
+}
+
+/// The knobs of a function, erased.
+pub(super) type AnyKnobs = dyn Any + Send + Sync;
+
+impl<'a, R> Policy<'a, R> {
+    pub(super) fn of<S: Shape<Output = R>, K: Rules<S>>(knobs: &'a K) -> Self {
+        Self {
+            knobs,
+            fail: |shared| K::copy(shared).map(S::error),
+            settle: |knobs, call, lead, output| settle::<S, K>(known(knobs), call, lead, output),
+            put: |knobs| Put::of::<S, K>(*known(knobs)),
+        }
+    }
+
+    /// Lands an output.
+    pub(super) fn settle(&self, call: &Call, lead: Lead, output: R) -> Settled<R> {
+        (self.settle)(self.knobs, call, lead, output)
+    }
+
+    /// How an output is put.
+    pub(super) fn put(&self) -> Put<R> {
+        (self.put)(self.knobs)
+    }
+}
+
+/// The knobs of the type that they were erased from.
+pub(super) fn known<K: Any>(knobs: &AnyKnobs) -> &K {
+    knobs.downcast_ref().unwrap_or_else(|| unreachable!())
 }
 
 /// What settling a run comes to.
@@ -174,18 +186,18 @@ pub(crate) enum Settled<R> {
 }
 
 /// Lands a run: stores what is to be stored, and gives the followers theirs.
-pub(crate) fn settle<P: Settle>(
-    policy: &P,
+pub(crate) fn settle<S: Shape, K: Rules<S>>(
+    knobs: &K,
     call: &Call,
     lead: Lead,
-    output: <P::Shape as Shape>::Output,
-) -> Settled<<P::Shape as Shape>::Output> {
-    let split = P::Shape::split(output);
-    let life = policy.life(call, &split);
+    output: S::Output,
+) -> Settled<S::Output> {
+    let split = S::split(output);
+    let life = knobs.life(call, &split);
     match split {
         Split::Value(value) if life.is_none() && !lead.has_followers() => {
             lead.land(Outcome::Unshared);
-            Settled::Done(P::Shape::value(value))
+            Settled::Done(S::value(value))
         }
         Split::Value(value) => {
             let header = call
@@ -193,7 +205,7 @@ pub(crate) fn settle<P: Settle>(
             let entry: Arc<KeptAny> = Arc::new(Kept { header, value: value.clone() });
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
-                None => Settled::Done(P::Shape::value(value)),
+                None => Settled::Done(S::value(value)),
             }
         }
         Split::None => {
@@ -202,16 +214,16 @@ pub(crate) fn settle<P: Settle>(
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
                 // Only a shape that has a `None` splits into one.
-                None => Settled::Done(P::Shape::none().unwrap_or_else(|| unreachable!())),
+                None => Settled::Done(S::none().unwrap_or_else(|| unreachable!())),
             }
         }
         Split::Error(error) => {
             lead.failed();
             // The copies are made with no lock held, for all who have joined by now.
             let followers = lead.close();
-            let shared = if followers > 0 { policy.share(&error, followers) } else { None };
+            let shared = if followers > 0 { knobs.share(&error, followers) } else { None };
             lead.land(shared.map_or(Outcome::Unshared, Outcome::Error));
-            Settled::Done(P::Shape::error(error))
+            Settled::Done(S::error(error))
         }
     }
 }
@@ -220,13 +232,13 @@ pub(crate) fn settle<P: Settle>(
 pub(crate) type Made = Box<dyn FnOnce(Stamp) -> Arc<KeptAny> + Send>;
 
 /// The entry that a `put` of this output makes; `None` where the function would not store it.
-pub(crate) fn entry<P: Settle>(
-    policy: &P,
+pub(crate) fn entry<S: Shape, K: Rules<S>>(
+    knobs: &K,
     call: &Call,
-    output: <P::Shape as Shape>::Output,
+    output: S::Output,
 ) -> Option<Made> {
-    let split = P::Shape::split(output);
-    let life = policy.life(call, &split)?;
+    let split = S::split(output);
+    let life = knobs.life(call, &split)?;
     let call = call.clone();
     match split {
         Split::Value(value) => Some(Box::new(move |stamp| {

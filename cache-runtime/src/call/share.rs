@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use super::shape::Output;
+use super::{
+    policy::{AdmitAll, Knobs, SiteLife},
+    shape::Output,
+};
 use crate::local::SharedError;
 
 /// The error of a run that another caller made, as text.
@@ -136,6 +139,24 @@ where
         copies.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
+
+/// A way that the type of the error decides: there is nothing to carry.
+#[doc(hidden)]
+pub trait ByType: Copy + 'static {
+    /// All of a function whose attribute says everything in its site.
+    const PLAIN: &'static Knobs<SiteLife, AdmitAll, Self>;
+}
+
+macro_rules! by_type {
+    ($($way:ident),*) => {$(
+        impl ByType for $way {
+            const PLAIN: &'static Knobs<SiteLife, AdmitAll, Self> =
+                &Knobs { life: SiteLife, admit: AdmitAll, share: $way };
+        }
+    )*};
+}
+
+by_type!(ByClone, ByText, Unshared);
 
 // As the shapes are told apart.
 
