@@ -21,21 +21,24 @@ use crate::{
 /// The counters of all functions of one cache, by the number of the site. Grows without moving,
 /// so that a hit finds its counter with a load and no lock.
 pub(crate) struct Functions {
-    chunks: Box<[OnceLock<Box<[Counters]>>]>,
+    chunks: Box<[OnceLock<Box<Chunk>>; CHUNKS]>,
 }
 
+type Chunk = [Counters; CHUNK];
+
 const CHUNK: usize = 16;
-/// For 16,384 functions; what is above that shares the last counters.
+/// For 16,384 functions; what is above that shares the counters of others.
 const CHUNKS: usize = 1024;
 
 impl Functions {
     pub(crate) fn new() -> Self {
-        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
+        let chunks: Box<[_]> = (0..CHUNKS).map(|_| OnceLock::new()).collect();
+        Self { chunks: chunks.try_into().unwrap_or_else(|_| unreachable!()) }
     }
 
     #[inline]
     pub(crate) fn of(&self, number: u32) -> &Counters {
-        let number = (number as usize).min(CHUNK * CHUNKS - 1);
+        let number = number as usize % (CHUNK * CHUNKS);
         let chunk = &self.chunks[number / CHUNK];
         let counters = match chunk.get() {
             Some(counters) => counters,
@@ -46,9 +49,9 @@ impl Functions {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut functions: Vec<_> = (0..)
-            .zip(&self.chunks)
+            .zip(self.chunks.iter())
             .filter_map(|(at, chunk)| Some((at * CHUNK as u32, chunk.get()?)))
-            .flat_map(|(first, chunk)| (first..).zip(chunk))
+            .flat_map(|(first, chunk)| (first..).zip(chunk.iter()))
             .filter_map(|(number, counters)| counters.read(number))
             .collect();
         functions.sort_by_key(|row| row.function);
@@ -57,8 +60,10 @@ impl Functions {
 }
 
 #[cold]
-fn fill(chunk: &OnceLock<Box<[Counters]>>) -> &[Counters] {
-    chunk.get_or_init(|| (0..CHUNK).map(|_| Counters::default()).collect())
+fn fill(chunk: &OnceLock<Box<Chunk>>) -> &Chunk {
+    // By way of a list: an array would be made on the stack first.
+    let counters = || (0..CHUNK).map(|_| Counters::default()).collect::<Box<[_]>>();
+    chunk.get_or_init(|| counters().try_into().unwrap_or_else(|_| unreachable!()))
 }
 
 impl fmt::Debug for Functions {
@@ -92,8 +97,11 @@ pub(crate) struct Counters {
 
 const STRIPES: usize = 32;
 
+/// Those that belong to one thread each.
+const OWNED: usize = STRIPES - 1;
+
 /// The stripe of the threads that have none of their own.
-const SHARED: u32 = STRIPES as u32 - 1;
+const SHARED: u32 = OWNED as u32;
 
 /// A line of its own: an atomic addition to a line that another thread has costs more than the
 /// look-up of a hit does.
@@ -104,14 +112,27 @@ struct Stripe([AtomicU64; 8]);
 impl Counters {
     #[inline]
     pub(crate) fn add(&self, count: Count, more: u64) {
-        let stripe = stripe();
-        let counter = &self.stripes[stripe as usize % STRIPES].0[count as usize];
-        if stripe == SHARED {
-            counter.fetch_add(more, Relaxed);
-        } else {
+        let mine = MINE.get() as usize;
+        if mine < OWNED {
             // Nobody else writes here, so it need not be one step.
+            let counter = &self.stripes[mine].0[count as usize];
             counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+        } else {
+            self.add_seldom(count, more);
         }
+    }
+
+    /// Takes back one that was counted a moment ago, on this thread.
+    pub(crate) fn subtract(&self, count: Count) {
+        self.add(count, u64::MAX);
+    }
+
+    /// The first count of a thread, or one of a thread that has no stripe.
+    #[cold]
+    fn add_seldom(&self, count: Count, more: u64) {
+        let stripe = stripe();
+        // In one step, for the shared one.
+        self.stripes[stripe as usize % STRIPES].0[count as usize].fetch_add(more, Relaxed);
     }
 
     fn sum(&self, count: Count) -> u64 {
@@ -144,7 +165,6 @@ impl Counters {
 }
 
 /// The stripe of this thread, in every cache and function.
-#[inline]
 fn stripe() -> u32 {
     match MINE.get() {
         UNKNOWN => take(),

@@ -9,6 +9,7 @@
 mod cache;
 mod call;
 mod clock;
+mod cold;
 mod counters;
 mod error;
 mod key;
@@ -33,7 +34,7 @@ pub mod __private {
             AnyError, CallBuilder, ClonedError, NoPart, Output, Part, PartOf, ShapeOf, TextError,
             call, call_on, path_of, type_name_of, unexpanded,
         },
-        key::{Nesting, Site},
+        key::{KeyBytes, Nesting, Site},
         remote::{Found, Leased, Remote, Reply, Seen, Token},
     };
 }

@@ -19,9 +19,9 @@ use crate::{
 /// fn get_user(id: u64) -> ::larder::Cached<impl Future<Output = Result<User, E>>> {
 ///     let __call = {
 ///         static __SITE: Site = Site::new().key("user:{}").ttl(60_000);
-///         let mut __call = call(&__SITE, path_of(&|| ()), (&&&Output::OF).shape(), (&&&Output::OF).sharing());
-///         (&Part(&id)).write_to(__call.out());
-///         __call
+///         let mut __key = KeyBytes::new();
+///         (&Part(&id)).write_to(__key.writer());
+///         call(__key, &__SITE, path_of(&|| ()), (&&&&Output::OF).shape(), (&&&Output::OF).sharing())
 ///     };
 ///     __call.or_else(async move { … })
 /// }
@@ -142,10 +142,7 @@ fn call(
         None => quote!(),
     };
     let start = format_ident!("{}", if args.cache.is_some() { "call_on" } else { "call" });
-    let on = args.cache.as_ref().map(|cache| {
-        let cache = quote_spanned!(cache.span()=> &#cache);
-        quote_spanned!(at_output=> .on(#cache))
-    });
+    let on = args.cache.as_ref().map(|cache| quote_spanned!(cache.span()=> &#cache,));
     let ttl = match &args.ttl {
         Some(Ttl::Of(ttl)) => {
             let set = Ident::new("ttl", ttl.span());
@@ -167,16 +164,19 @@ fn call(
             AnyError as _, ClonedError as _, NoPart as _, PartOf as _, ShapeOf as _, TextError as _,
         };
         static __SITE: #private::Site = #private::Site::new()#site;
+        #[allow(unused_mut)]
+        let mut __key = #private::KeyBytes::new();
+        #key
         let __call = #private::#start(
+            #on
+            __key,
             &__SITE,
             #private::path_of(&|| ()),
-            (&&&#private::Output::<#output>::OF).#shape_of(),
+            (&&&&#private::Output::<#output>::OF).#shape_of(),
             (&&&#private::Output::<#output>::OF).sharing(),
         );
-        #[allow(unused_mut)]
-        let mut __call = __call #on #ttl #cache_if #sharing;
+        let __call = __call #ttl #cache_if #sharing;
         #none_ttl
-        #key
         __call
     })
 }
@@ -227,7 +227,7 @@ fn by_hash(args: &CachedArgs, shape: &Shape) -> TokenStream {
         // Spanned at the argument: there is the error if it is no key part.
         let write = Ident::new(if *is_impl { "typed" } else { "part" }, name.span());
         let argument = quote_spanned!(name.span()=> &#name);
-        quote_spanned!(Span::mixed_site()=> __call.out().#write(#argument);)
+        quote_spanned!(Span::mixed_site()=> __key.writer().#write(#argument);)
     })
     .collect()
 }
@@ -268,11 +268,11 @@ fn by_template(
     let write = |checked: &str, unchecked: &str, value: &TokenStream| {
         if is_plain {
             let write = Ident::new(checked, Span::mixed_site());
-            quote_spanned!(Span::mixed_site()=> (&#private::Part(&#value)).#write(__call.out());)
+            quote_spanned!(Span::mixed_site()=> (&#private::Part(&#value)).#write(__key.writer());)
         } else {
             let write = Ident::new(unchecked, template.span());
             let value = quote_spanned!(template.span()=> (&#value));
-            quote_spanned!(Span::mixed_site()=> __call.out().#write #value;)
+            quote_spanned!(Span::mixed_site()=> __key.writer().#write #value;)
         }
     };
     let mut typed: Vec<&Ident> = Vec::new();
@@ -285,7 +285,7 @@ fn by_template(
         let value = value_of(placeholder, named, template, shape);
         writes.extend(match arg {
             _ if is_type => quote_spanned!(Span::mixed_site()=>
-                __call.out().type_name(::core::any::type_name::<#value>());
+                __key.writer().type_name(::core::any::type_name::<#value>());
             ),
             Some(Arg { name, is_impl: true }) if placeholder.fields.is_empty() => {
                 typed.push(name);
@@ -304,7 +304,7 @@ fn by_template(
     let unasked = shape.args.iter().filter(used).map(|arg| {
         let name = &arg.name;
         quote_spanned!(Span::mixed_site()=>
-            __call.out().type_name(#private::type_name_of(&#name));
+            __key.writer().type_name(#private::type_name_of(&#name));
         )
     });
     quote_spanned!(Span::mixed_site()=> #(#bindings)* #check #writes #(#unasked)*)

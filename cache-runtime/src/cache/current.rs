@@ -50,27 +50,21 @@ static SCOPED: AtomicBool = AtomicBool::new(false);
 /// That of the scope, else the installed one.
 #[inline]
 pub(crate) fn current() -> Cache {
-    let cache = current_if_any();
-    if cache.inner.is_none() {
+    scope().unwrap_or_else(|| {
         // Chosen now, and not when the call is awaited.
         installed();
-    }
-    cache
+        Cache::INSTALLED
+    })
 }
 
-/// As `current`, but where nothing is installed it stays so.
+/// The scope, if there is one.
 #[inline]
-pub(crate) fn current_if_any() -> Cache {
-    if SCOPED.load(Relaxed)
-        && let Some(cache) = scoped()
-    {
-        return cache;
-    }
-    Cache { inner: None }
+pub(crate) fn scope() -> Option<Cache> {
+    if SCOPED.load(Relaxed) { scope_of_task() } else { None }
 }
 
 #[cold]
-fn scoped() -> Option<Cache> {
+fn scope_of_task() -> Option<Cache> {
     CONTEXT.try_with(|context| context.scope.clone()).ok().flatten()
 }
 
@@ -96,12 +90,7 @@ impl InScope {
     /// The function of a call runs in the scope that the call was made in. A run without a
     /// flight is part of the one around it.
     pub(crate) fn of_run(call: &Call, flight: Option<&Arc<Flight>>) -> Self {
-        let scope = match &call.extra {
-            Some(extra) => extra.scope.clone(),
-            None if call.given => None,
-            None => call.cache.is_of_scope().then(|| call.cache.clone()),
-        };
-        Self { scope, run: flight.cloned().or_else(Self::current_run) }
+        Self { scope: call.scope(), run: flight.cloned().or_else(Self::current_run) }
     }
 
     /// The flight whose function makes this call.
@@ -119,6 +108,9 @@ impl InScope {
 }
 
 impl Cache {
+    /// The installed one.
+    const INSTALLED: Self = Self { inner: None };
+
     /// Of a cache that is current: whether a scope made it so.
     pub(crate) fn is_of_scope(&self) -> bool {
         self.inner.is_some()

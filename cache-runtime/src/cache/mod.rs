@@ -17,7 +17,7 @@ use std::{
 
 pub use builder::CacheBuilder;
 pub(crate) use builder::Settings;
-pub(crate) use current::{InScope, current, current_if_any};
+pub(crate) use current::{InScope, current, scope};
 pub use options::Options;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     counters::Functions,
     error::{ConfigError, Error, InstallError},
     key::{KeyText, Lookup},
-    local::{Flights, Generations, KeptAny, Named, Store},
+    local::{Flights, Generations, Header, Named, Store},
     remote::Remote,
     stats::Stats,
 };
@@ -222,8 +222,7 @@ impl Inner {
 
     /// Whether memory may serve the entry.
     #[inline]
-    pub(crate) fn is_valid(&self, entry: &KeptAny, now: u64) -> bool {
-        let header = &entry.header;
+    pub(crate) fn is_valid(&self, header: &Header, now: u64) -> bool {
         self.generations.at(header.slot) == header.generation && now < header.expires
     }
 

@@ -2,9 +2,9 @@
 
 use std::{any::TypeId, future::Future, time::Duration};
 
-use super::{Cache, current_if_any};
+use super::{Cache, scope};
 use crate::{
-    call::{Cacheable, Call, CallBuilder, Codec, Extra, Fallible, Life, Shape as _},
+    call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
     clock::nanos,
     key::{Jitter, KeyBytes, Lifetimes, Site, load_instance},
 };
@@ -88,21 +88,13 @@ impl Cache {
         options: Options,
         load: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let shape = Fallible::<T, E>::of_loader();
+        let shape = Fallible::<T, E, _>::of_loader();
         let instance = load_instance(TypeId::of::<T>(), options.version, shape.codec());
-        let current = current_if_any();
-        let local = options.lifetimes.local;
-        let extra = Extra {
-            scope: current.is_of_scope().then_some(current),
-            local: (local != u64::MAX).then_some(local),
-        };
-        let call = Call {
-            cache: self.clone(),
-            instance,
-            given: true,
-            extra: (extra.scope.is_some() || extra.local.is_some()).then(|| Box::new(extra)),
-            key: KeyBytes::of_text(key),
-        };
+        let key = KeyBytes::of_text(key);
+        let mut call = Call::given(self.clone(), scope(), key, instance);
+        if options.lifetimes.local != u64::MAX {
+            call.set_local(options.lifetimes.local);
+        }
         let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
         CallBuilder::of_load(call, life, shape).or_else_by(load).await
     }

@@ -194,7 +194,7 @@ where
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Some(lead);
         };
-        let Some(running) = call.cache.background.track() else {
+        let Some(running) = call.cache().background.track() else {
             return Some(lead);
         };
         let Some(body) = body.take() else {
@@ -209,7 +209,7 @@ where
                 Settled::Done(output) => output,
                 // It has just been kept as what this call reads.
                 Settled::Filling(filling) => {
-                    join::<S>(&filling.await).unwrap_or_else(|| unreachable!())
+                    join::<S>(filling.await.value).unwrap_or_else(|| unreachable!())
                 }
             }
         }));

@@ -3,16 +3,16 @@
 use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration};
 
 use super::{
-    Cached, Call, Extra, Front,
+    Cached, Call, Front,
     body::{Detached, Inline, open_plain},
-    policy::{AdmitAll, AdmitBy, Knobs, LifeBy, LifeOf, Rules, SiteLife, join},
+    policy::{AdmitAll, AdmitBy, Knobs, LifeBy, LifeOf, Rules, SiteLife},
     shape::{HasError, HasNone, Shape},
     share::{ByClosure, ByType, ShareError, Unshared},
 };
 use crate::{
-    cache::{AsCache, Cache, current, current_if_any},
+    cache::{AsCache, current, scope},
     clock::nanos,
-    key::{KeyBytes, KeyPart, KeyWriter, Site},
+    key::{Instance, KeyBytes, KeyPart, KeyWriter, Site},
 };
 
 /// The path of a closure: `app::Repo<u8>::list::{{closure}}`. It tells two types of one module
@@ -32,41 +32,35 @@ pub fn type_name_of<T: ?Sized>(_: &T) -> &'static str {
 /// Starts a call in the cache that is current.
 #[inline]
 pub fn call<S: Shape, H>(
+    key: KeyBytes,
     site: &'static Site,
     path: &'static str,
     shape: S,
     errors: H,
 ) -> CallBuilder<S, SiteLife, AdmitAll, H> {
-    start(current(), site, path, shape, errors)
+    let instance = instance(site, path, shape);
+    let call = Call::new(current(), key, instance);
+    CallBuilder::of(call, SiteLife, AdmitAll, errors)
 }
 
 /// Starts a call that names its cache, and leaves the default alone.
 #[inline]
 pub fn call_on<S: Shape, H>(
+    cache: &impl AsCache,
+    key: KeyBytes,
     site: &'static Site,
     path: &'static str,
     shape: S,
     errors: H,
 ) -> CallBuilder<S, SiteLife, AdmitAll, H> {
-    start(current_if_any(), site, path, shape, errors)
+    let instance = instance(site, path, shape);
+    let call = Call::given(cache.as_cache().clone(), scope(), key, instance);
+    CallBuilder::of(call, SiteLife, AdmitAll, errors)
 }
 
 #[inline]
-fn start<S: Shape, H>(
-    cache: Cache,
-    site: &'static Site,
-    path: &'static str,
-    shape: S,
-    errors: H,
-) -> CallBuilder<S, SiteLife, AdmitAll, H> {
-    let value = TypeId::of::<S::Value>();
-    let instance = site.instance(path, value, shape.codec(), S::READS_NONE);
-    let call = Call { cache, instance, given: false, extra: None, key: KeyBytes::new() };
-    CallBuilder {
-        call,
-        knobs: Knobs { life: SiteLife, admit: AdmitAll, share: errors },
-        shape: PhantomData,
-    }
+fn instance<S: Shape>(site: &'static Site, path: &'static str, shape: S) -> &'static Instance {
+    site.instance(path, TypeId::of::<S::Value>(), shape.codec(), S::READS_NONE)
 }
 
 /// A call without its body.
@@ -79,20 +73,9 @@ pub struct CallBuilder<S, L, C, H> {
 // The bounds are on the methods, and not on the impl: a value that cannot be cached is one error
 // about a bound, and not one more about each method that is not there.
 impl<S, L, C, H> CallBuilder<S, L, C, H> {
-    /// Takes the parts of the key, in their order.
-    pub fn out(&mut self) -> KeyWriter<'_> {
-        self.call.key.writer()
-    }
-
-    /// `cache = expr`
-    #[must_use]
-    pub fn on(mut self, cache: &impl AsCache) -> Self {
-        let current = std::mem::replace(&mut self.call.cache, cache.as_cache().clone());
-        self.call.given = true;
-        if current.is_of_scope() {
-            self.call.extra = Some(Box::new(Extra { scope: Some(current), local: None }));
-        }
-        self
+    #[inline]
+    fn of(call: Call, life: L, admit: C, share: H) -> Self {
+        Self { call, knobs: Knobs { life, admit, share }, shape: PhantomData }
     }
 
     /// `ttl = expr`
@@ -102,7 +85,7 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
 
     fn living<By>(self, life: By) -> CallBuilder<S, By, C, H> {
         let Knobs { admit, share, .. } = self.knobs;
-        CallBuilder { call: self.call, knobs: Knobs { life, admit, share }, shape: PhantomData }
+        CallBuilder::of(self.call, life, admit, share)
     }
 
     /// `none_ttl`, of a function that has a `None`.
@@ -128,11 +111,7 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         By: Fn(&S::Value) -> bool + Copy + Send + Sync + 'static,
     {
         let Knobs { life, share, .. } = self.knobs;
-        CallBuilder {
-            call: self.call,
-            knobs: Knobs { life, admit: AdmitBy(admit), share },
-            shape: PhantomData,
-        }
+        CallBuilder::of(self.call, life, AdmitBy(admit), share)
     }
 
     /// `share_error = |error| …`
@@ -143,41 +122,36 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
         S::Error: Send + 'static,
     {
         let Knobs { life, admit, .. } = self.knobs;
-        CallBuilder {
-            call: self.call,
-            knobs: Knobs { life, admit, share: ByClosure(share) },
-            shape: PhantomData,
-        }
+        CallBuilder::of(self.call, life, admit, ByClosure(share))
     }
 }
 
-impl<S: Shape, H: ByType + ShareError<S::Error>> CallBuilder<S, SiteLife, AdmitAll, H> {
+impl<S, H> CallBuilder<S, SiteLife, AdmitAll, H> {
     /// Runs the body where the call is polled, by what stands in the site. Most functions are such,
     /// and so little is compiled for each of them.
     #[inline]
     pub fn or_else<B>(self, body: B) -> Cached<B>
     where
         S: Shape<Output = B::Output>,
+        H: ByType + ShareError<S::Error>,
         B: Future,
     {
-        let front = Front::new(self.call, join::<S>);
+        let front = Front::new::<S>(self.call);
         Cached { front, open: open_plain::<S, H, B>, body }
     }
 }
 
-impl<S: Shape, L, C, H> CallBuilder<S, L, C, H>
-where
-    Knobs<L, C, H>: Rules<S>,
-{
+impl<S, L, C, H> CallBuilder<S, L, C, H> {
     /// Runs the body where the call is polled, by knobs of its own.
     #[inline]
     pub fn or_else_by<B>(self, body: B) -> Cached<Inline<Knobs<L, C, H>, B>>
     where
         S: Shape<Output = B::Output>,
+        Knobs<L, C, H>: Rules<S>,
         B: Future,
     {
         let Self { call, knobs, .. } = self;
-        let front = Front::new(call, join::<S>);
+        let front = Front::new::<S>(call);
         Cached { front, open: Inline::open::<S>, body: Inline { knobs, body } }
     }
 
@@ -185,11 +159,12 @@ where
     pub fn or_spawn<B>(self, body: B) -> Cached<Detached<S, Knobs<L, C, H>, B>>
     where
         S: Shape<Output = B::Output> + 'static,
+        Knobs<L, C, H>: Rules<S>,
         B: Future + Send + 'static,
         S::Output: Send + 'static,
     {
         let Self { call, knobs, .. } = self;
-        let front = Front::new(call, join::<S>);
+        let front = Front::new::<S>(call);
         Cached { front, open: Detached::open, body: Detached::new(knobs, body) }
     }
 }
@@ -197,8 +172,7 @@ where
 impl<S: Shape, L> CallBuilder<S, L, AdmitAll, Unshared> {
     /// A load without an attribute.
     pub(crate) fn of_load(call: Call, life: L, _: S) -> Self {
-        let knobs = Knobs { life, admit: AdmitAll, share: Unshared };
-        Self { call, knobs, shape: PhantomData }
+        Self::of(call, life, AdmitAll, Unshared)
     }
 }
 

@@ -13,7 +13,6 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -31,16 +30,14 @@ pub(crate) use shape::{Codec, Fallible, Shape};
 pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{
-    cache::Inner,
-    counters::Count,
     error::Error,
-    local::{KeptAny, Lead, Mode, SharedError},
+    local::{Kept, Lead, Mode, SharedError},
 };
 use body::{Open, Opened};
-use engine::{Boxed, From, Function, Reason, State, drive};
-pub(crate) use engine::{Call, Extra};
+pub(crate) use engine::Call;
+use engine::{Boxed, From, Function, Missed, Reason, State, drive};
 use entry::Put;
-use policy::Settled;
+use policy::{Policy, Settled, hit};
 
 pin_project! {
     /// A call of a cached function: a future of the function's output, and the handle of its
@@ -66,12 +63,12 @@ pin_project! {
 /// All of a call but its body, and all that a hit needs.
 pub(crate) struct Front<R> {
     pub(crate) call: Call,
-    join: Join<R>,
+    hit: Hit<R>,
     state: State,
 }
 
-/// Makes the output of an entry, if it can be.
-type Join<R> = fn(&KeptAny) -> Option<R>;
+/// Looks into memory.
+type Hit<R> = fn(&Call) -> Option<R>;
 
 /// Where the value of a call came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +110,9 @@ impl<F: Future> Cached<F> {
     /// ```
     pub async fn peek(self) -> Option<F::Output> {
         let (entry, _) = self.front.call.find().await?;
-        (self.front.join)(&entry)
+        let call = pin!(self);
+        let this = call.project();
+        ((this.open)(this.body).policy.join)(entry.value)
     }
 
     /// Runs the function now and stores what it returns. Never joins a run that began earlier,
@@ -121,13 +120,13 @@ impl<F: Future> Cached<F> {
     ///
     /// An `Err` leaves the old value in place.
     pub fn refresh(mut self) -> impl Future<Output = F::Output> {
-        self.front.state = State::Made(Mode::Refresh);
+        self.front.state.made = Some(Mode::Refresh);
         self
     }
 
     /// Runs the function; neither reads nor stores.
     pub fn uncached(mut self) -> impl Future<Output = F::Output> {
-        self.front.state = State::Alone(Reason::Unstored);
+        self.front.state = State::missed(Missed::Alone(Reason::Unstored));
         self
     }
 
@@ -212,52 +211,58 @@ impl<F: Future> Cached<F> {
 
     fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
         let this = self.project();
-        match this.front.hit() {
+        let opened = (this.open)(this.body);
+        match this.front.hit_with_source(&opened.policy) {
             Some(found) => Poll::Ready(found),
-            None => this.front.miss((this.open)(this.body), cx),
+            None => this.front.miss(opened, cx),
         }
     }
 }
 
 impl<R> Front<R> {
     #[inline]
-    pub(crate) fn new(call: Call, join: Join<R>) -> Self {
-        Self { call, join, state: State::Made(Mode::Load) }
+    pub(crate) fn new<S: Shape<Output = R>>(call: Call) -> Self {
+        Self { call, hit: hit::<S>, state: State::made(Mode::Load) }
     }
 
     /// What a call is most of the time: an entry in memory that it can read.
     #[inline]
-    fn hit(&mut self) -> Option<(R, From)> {
-        if !matches!(self.state, State::Made(Mode::Load)) {
+    fn hit(&mut self) -> Option<R> {
+        if self.state.made != Some(Mode::Load) {
             return None;
         }
-        let call = &self.call;
-        let cache: &Inner = &call.cache;
-        let (entry, now) = call.look(cache)?;
-        let from = From::memory(entry.header.loaded, now);
-        let output = (self.join)(&entry)?;
-        cache.functions.of(call.instance.number).add(Count::Hits, 1);
-        // Without a drop of what it replaces: there is nothing in it.
-        std::mem::forget(std::mem::replace(&mut self.state, State::Done));
+        let output = (self.hit)(&self.call);
+        if output.is_some() {
+            self.state.made = None;
+        }
+        output
+    }
+
+    /// As `hit`, and where the value comes from.
+    fn hit_with_source(&mut self, policy: &Policy<'_, R>) -> Option<(R, From)> {
+        if self.state.made != Some(Mode::Load) {
+            return None;
+        }
+        let entry = self.call.hit()?;
+        let from = From::memory(entry.header.loaded, self.call.cache().time.now());
+        let Some(output) = (policy.join)(entry.value) else {
+            self.call.was_no_hit();
+            return None;
+        };
+        self.state.made = None;
         Some((output, from))
     }
 
     #[cold]
     fn miss(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<(R, From)> {
-        let Self { call, join, state } = self;
-        let mut function = Typed { join: *join, opened, output: None };
+        let Self { call, state, .. } = self;
+        let mut function = Typed { opened, output: None };
         let from = ready!(drive(call, state, &mut function, cx));
         match function.output {
             Some(output) => Poll::Ready((output, from)),
             // The engine is ready when the function said that it has an output.
             None => unreachable!(),
         }
-    }
-
-    /// As `hit`, for a caller that does not ask where the value comes from.
-    #[inline]
-    fn hit_output(&mut self) -> Option<R> {
-        self.hit().map(|(output, _)| output)
     }
 
     #[cold]
@@ -268,7 +273,6 @@ impl<R> Front<R> {
 
 /// A function as the engine sees it, with the output that it made last.
 struct Typed<'a, R> {
-    join: Join<R>,
     opened: Opened<'a, R>,
     output: Option<R>,
 }
@@ -279,8 +283,8 @@ impl<R> Function for Typed<'_, R> {
         Poll::Ready(())
     }
 
-    fn join(&mut self, entry: &KeptAny) -> bool {
-        self.output = (self.join)(entry);
+    fn join(&mut self, entry: Kept) -> bool {
+        self.output = (self.opened.policy.join)(entry.value);
         self.output.is_some()
     }
 
@@ -293,7 +297,7 @@ impl<R> Function for Typed<'_, R> {
         self.opened.detach(call, lead)
     }
 
-    fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Arc<KeptAny>>> {
+    fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Kept>> {
         match self.opened.policy.settle(call, lead, self.output.take()?) {
             Settled::Done(output) => {
                 self.output = Some(output);
@@ -309,7 +313,7 @@ impl<F: Future> Future for Cached<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        match this.front.hit_output() {
+        match this.front.hit() {
             Some(output) => Poll::Ready(output),
             None => this.front.miss_output((this.open)(this.body), cx),
         }

@@ -1,18 +1,18 @@
 //! What an attribute says about the results of its function: how long they live, which are
 //! stored, how errors are shared.
 
-use std::{any::Any, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, pin::Pin, time::Duration};
 
 use super::{
     Call,
     entry::Put,
-    shape::{Shape, Split},
+    shape::{Keep as _, Shape, Split},
     share::ShareError,
 };
 use crate::{
     clock::nanos,
     key::{Lifetimes, Site},
-    local::{Kept, KeptAny, Lead, Negative, Outcome, SharedError, Stamp},
+    local::{AnyValue, Kept, Lead, Outcome, SharedError, Stamp, is_negative},
 };
 
 /// `ttl`: in the attribute, by an expression, or by the value.
@@ -116,7 +116,7 @@ where
     H: ShareError<S::Error>,
 {
     fn life(&self, call: &Call, output: &Split<S::Value, S::Error>) -> Option<u64> {
-        let random = || call.cache.random();
+        let random = || call.cache().random();
         let site = call.instance.site;
         let lifetimes = self.life.lifetimes(site);
         let life = match output {
@@ -143,6 +143,8 @@ where
 /// The rules of a function, erased down to what it returns.
 pub(crate) struct Policy<'a, R> {
     pub(super) knobs: &'a AnyKnobs,
+    /// Makes the output of an entry's value, if it can be.
+    pub(super) join: fn(AnyValue) -> Option<R>,
     /// The copy of an error that a follower returns.
     pub(super) fail: fn(&SharedError) -> Option<R>,
     settle: fn(&AnyKnobs, &Call, Lead, R) -> Settled<R>,
@@ -156,6 +158,7 @@ impl<'a, R> Policy<'a, R> {
     pub(super) fn of<S: Shape<Output = R>, K: Rules<S>>(knobs: &'a K) -> Self {
         Self {
             knobs,
+            join: join::<S>,
             fail: |shared| K::copy(shared).map(S::error),
             settle: |knobs, call, lead, output| settle::<S, K>(known(knobs), call, lead, output),
             put: |knobs| Put::of::<S, K>(*known(knobs)),
@@ -182,7 +185,7 @@ pub(super) fn known<K: Any>(knobs: &AnyKnobs) -> &K {
 pub(crate) enum Settled<R> {
     Done(R),
     /// The value is on its way to the remote tier, and the output is what it will be kept as.
-    Filling(Pin<Box<dyn Future<Output = Arc<KeptAny>> + Send>>),
+    Filling(Pin<Box<dyn Future<Output = Kept> + Send>>),
 }
 
 /// Lands a run: stores what is to be stored, and gives the followers theirs.
@@ -200,9 +203,10 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
             Settled::Done(S::value(value))
         }
         Split::Value(value) => {
+            let kept = S::Keep::keep(value.clone());
             let header = call
-                .header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&value));
-            let entry: Arc<KeptAny> = Arc::new(Kept { header, value: value.clone() });
+                .header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&kept));
+            let entry = Kept { header, value: kept };
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
                 None => Settled::Done(S::value(value)),
@@ -210,7 +214,7 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
         }
         Split::None => {
             let header = call.header(lead.stamp(), life.unwrap_or(0), || 0);
-            let entry: Arc<KeptAny> = Arc::new(Kept { header, value: Negative });
+            let entry = Kept::negative(header);
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
                 // Only a shape that has a `None` splits into one.
@@ -229,7 +233,7 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
 }
 
 /// Makes the entry that an output is kept as, from the stamp that it is to carry.
-pub(crate) type Made = Box<dyn FnOnce(Stamp) -> Arc<KeptAny> + Send>;
+pub(crate) type Made = Box<dyn FnOnce(Stamp) -> Kept + Send>;
 
 /// The entry that a `put` of this output makes; `None` where the function would not store it.
 pub(crate) fn entry<S: Shape, K: Rules<S>>(
@@ -242,21 +246,30 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
     let call = call.clone();
     match split {
         Split::Value(value) => Some(Box::new(move |stamp| {
+            let value = S::Keep::keep(value);
             let header = call.header(stamp, life, || (call.instance.codec.measure)(&value));
-            Arc::new(Kept { header, value })
+            Kept { header, value }
         })),
-        Split::None => Some(Box::new(move |stamp| {
-            Arc::new(Kept { header: call.header(stamp, life, || 0), value: Negative })
-        })),
+        Split::None => Some(Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0)))),
         Split::Error(_) => None,
     }
 }
 
-/// What the followers of a run make of its entry.
-pub(crate) fn join<S: Shape>(entry: &KeptAny) -> Option<S::Output> {
-    match entry.value.downcast_ref::<S::Value>() {
-        Some(value) => Some(S::value(value.clone())),
-        None if entry.is_negative() => S::none(),
-        None => None,
+/// What the readers of an entry make of its value.
+#[inline]
+pub(crate) fn join<S: Shape>(kept: AnyValue) -> Option<S::Output> {
+    match S::Keep::take(kept) {
+        Ok(value) => Some(S::value(value)),
+        Err(other) if is_negative(&other) => S::none(),
+        Err(_) => None,
     }
+}
+
+/// What memory has for a call, as its output.
+pub(crate) fn hit<S: Shape>(call: &Call) -> Option<S::Output> {
+    let output = join::<S>(call.hit()?.value);
+    if output.is_none() {
+        call.was_no_hit();
+    }
+    output
 }

@@ -5,7 +5,7 @@ use std::{any::Any, convert::Infallible, fmt, io, marker::PhantomData, sync::Arc
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::local::{Header, Kept, KeptAny};
+use crate::local::AnyValue;
 
 /// A value that can be cached: `Clone + Send + Sync + 'static`, and serde's `Serialize` and
 /// `DeserializeOwned`. With `remote = false` the last two are not needed.
@@ -19,7 +19,7 @@ use crate::local::{Header, Kept, KeptAny};
 )]
 pub trait Cacheable: Clone + Send + Sync + 'static {
     #[doc(hidden)]
-    const CODEC: &'static Codec;
+    fn codec<K: Keep<Self>>() -> &'static Codec;
 }
 
 #[diagnostic::do_not_recommend]
@@ -27,12 +27,14 @@ impl<T> Cacheable for T
 where
     T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    const CODEC: &'static Codec = &Codec {
-        remote: Some(RemoteCodec { encode: encode::<T>, decode: decode::<T> }),
-        measure: encoded_length::<T>,
-        is_none: is_null::<T>,
-        type_name: std::any::type_name::<T>,
-    };
+    fn codec<K: Keep<T>>() -> &'static Codec {
+        &Codec {
+            remote: Some(RemoteCodec { encode: encode::<T, K>, decode: decode::<T, K> }),
+            measure: encoded_length::<T, K>,
+            is_none: is_null::<T>,
+            type_name: std::any::type_name::<T>,
+        }
+    }
 }
 
 /// A value that can be kept in memory; what `remote = false` asks of it.
@@ -63,7 +65,7 @@ pub struct Codec {
     /// `None` for a value that stays in memory.
     pub(crate) remote: Option<RemoteCodec>,
     /// About how many bytes a value takes.
-    pub(crate) measure: fn(&(dyn Any + Send + Sync)) -> u64,
+    pub(crate) measure: fn(&AnyValue) -> u64,
     is_none: fn(&(dyn Any + Send + Sync)) -> bool,
     type_name: fn() -> &'static str,
 }
@@ -81,25 +83,19 @@ impl Codec {
 
 #[derive(Debug)]
 pub(crate) struct RemoteCodec {
-    pub(crate) encode: fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, serde_json::Error>,
-    pub(crate) decode: fn(&[u8], Header) -> Option<Arc<KeptAny>>,
+    pub(crate) encode: fn(&AnyValue) -> Result<Vec<u8>, serde_json::Error>,
+    pub(crate) decode: fn(&[u8]) -> Option<AnyValue>,
 }
 
-fn encode<T: Serialize + 'static>(
-    value: &(dyn Any + Send + Sync),
-) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&value.downcast_ref::<T>())
+fn encode<T: Serialize, K: Keep<T>>(kept: &AnyValue) -> Result<Vec<u8>, serde_json::Error> {
+    K::with(kept, |value| serde_json::to_vec(&value))
 }
 
-fn decode<T>(bytes: &[u8], header: Header) -> Option<Arc<KeptAny>>
-where
-    T: DeserializeOwned + Send + Sync + 'static,
-{
-    let value: T = serde_json::from_slice(bytes).ok()?;
-    Some(Arc::new(Kept { header, value }))
+fn decode<T: DeserializeOwned, K: Keep<T>>(bytes: &[u8]) -> Option<AnyValue> {
+    serde_json::from_slice(bytes).ok().map(K::keep)
 }
 
-fn encoded_length<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> u64 {
+fn encoded_length<T: Serialize, K: Keep<T>>(kept: &AnyValue) -> u64 {
     struct Count(u64);
 
     impl io::Write for Count {
@@ -115,7 +111,7 @@ fn encoded_length<T: Serialize + 'static>(value: &(dyn Any + Send + Sync)) -> u6
 
     let mut count = Count(0);
     // A value that has no JSON counts for what it wrote before that showed.
-    let _ = serde_json::to_writer(&mut count, &value.downcast_ref::<T>());
+    let _ = K::with(kept, |value| serde_json::to_writer(&mut count, &value));
     count.0
 }
 
@@ -148,12 +144,71 @@ pub enum Split<V, E> {
     Error(E),
 }
 
+/// How a value is kept in memory.
+#[doc(hidden)]
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+pub trait Keep<V>: 'static {
+    fn keep(value: V) -> AnyValue;
+
+    /// The value that was kept, or what was handed in if that is of another type.
+    fn take(kept: AnyValue) -> Result<V, AnyValue>;
+
+    /// Shows a value; `None` if what is kept is of another type.
+    fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R;
+}
+
+/// Behind an `Arc` of its own; taken by `Clone`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct InArc;
+
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<V: Clone + Send + Sync + 'static> Keep<V> for InArc {
+    fn keep(value: V) -> AnyValue {
+        Arc::new(value)
+    }
+
+    #[inline]
+    fn take(kept: AnyValue) -> Result<V, AnyValue> {
+        match kept.downcast_ref::<V>() {
+            Some(value) => Ok(value.clone()),
+            None => Err(kept),
+        }
+    }
+
+    fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R {
+        show(kept.downcast_ref())
+    }
+}
+
+/// What is an `Arc` already, as itself: a hit is one count of references and not two.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsArc;
+
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<T: Send + Sync + 'static> Keep<Arc<T>> for AsArc {
+    fn keep(value: Arc<T>) -> AnyValue {
+        value
+    }
+
+    #[inline]
+    fn take(kept: AnyValue) -> Result<Arc<T>, AnyValue> {
+        kept.downcast()
+    }
+
+    fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&Arc<T>>) -> R) -> R {
+        show(Self::take(Arc::clone(kept)).ok().as_ref())
+    }
+}
+
 /// How an output is taken apart and put together.
 #[doc(hidden)]
 pub trait Shape: Copy {
     type Output;
     type Value: Clone + Send + Sync + 'static;
     type Error;
+    type Keep: Keep<Self::Value>;
     const READS_NONE: bool;
     fn codec(self) -> &'static Codec;
     fn split(output: Self::Output) -> Split<Self::Value, Self::Error>;
@@ -196,19 +251,21 @@ impl<R> fmt::Debug for Output<R> {
 #[doc(hidden)]
 pub trait Carries {
     type Value;
+    type Keep;
     fn with(codec: &'static Codec) -> Self;
 }
 
-/// The shape of an output. Implemented at three depths of references: method look-up on
-/// `&&&Output<R>` takes the deepest that fits. The bound is on the method, not on the impl, so
+/// The shape of an output. Implemented at four depths of references: method look-up on
+/// `&&&&Output<R>` takes the deepest that fits. The bound is on the method, not on the impl, so
 /// that a value without it is an error here and not the next shape.
 #[doc(hidden)]
 pub trait ShapeOf<S: Carries> {
     fn shape(&self) -> S
     where
         S::Value: Cacheable,
+        S::Keep: Keep<S::Value>,
     {
-        S::with(S::Value::CODEC)
+        S::with(S::Value::codec::<S::Keep>())
     }
 
     fn memory_shape(&self) -> S
@@ -222,56 +279,68 @@ pub trait ShapeOf<S: Carries> {
 macro_rules! shapes {
     ($(
         $(#[$doc:meta])*
-        $shape:ident<$($param:ident),*> for $target:ty, $output:ty, $error:ty;
+        $shape:ident<$value_type:ident $(, $param:ident)?> for $target:ty, in_arc: $target_in_arc:ty;
+        $output:ty, $error:ty;
         |$split:ident| $split_as:expr, |$value:ident| $value_as:expr,
         none: $none:expr, |$failure:ident| $error_as:expr, reads_none: $reads_none:expr
     )*) => {$(
         $(#[$doc])*
         #[doc(hidden)]
-        pub struct $shape<$($param),*>(&'static Codec, PhantomData<fn() -> ($($param,)*)>);
+        pub struct $shape<$value_type, $($param,)? K>(
+            &'static Codec,
+            PhantomData<fn() -> ($value_type, $($param,)? K)>,
+        );
 
-        impl<$($param),*> Copy for $shape<$($param),*> {}
+        impl<$value_type, $($param,)? K> Copy for $shape<$value_type, $($param,)? K> {}
 
-        impl<$($param),*> Clone for $shape<$($param),*> {
+        impl<$value_type, $($param,)? K> Clone for $shape<$value_type, $($param,)? K> {
             fn clone(&self) -> Self {
                 *self
             }
         }
 
-        impl<$($param),*> fmt::Debug for $shape<$($param),*> {
+        impl<$value_type, $($param,)? K> fmt::Debug for $shape<$value_type, $($param,)? K> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(stringify!($shape))
             }
         }
 
-        impl<$($param),*> Carries for $shape<$($param),*> {
-            type Value = T;
+        impl<$value_type, $($param,)? K> Carries for $shape<$value_type, $($param,)? K> {
+            type Value = $value_type;
+            type Keep = K;
 
             fn with(codec: &'static Codec) -> Self {
                 Self(codec, PhantomData)
             }
         }
 
-        impl<$($param),*> ShapeOf<$shape<$($param),*>> for $target {}
+        impl<$value_type, $($param)?> ShapeOf<$shape<$value_type, $($param,)? InArc>> for $target {}
 
-        impl<$($param),*> Shape for $shape<$($param),*>
+        impl<$value_type, $($param)?> ShapeOf<$shape<Arc<$value_type>, $($param,)? AsArc>>
+            for $target_in_arc
+        {
+        }
+
+        impl<$value_type, $($param,)? K> Shape for $shape<$value_type, $($param,)? K>
         where
-            T: Clone + Send + Sync + 'static,
+            $value_type: Clone + Send + Sync + 'static,
+            K: Keep<$value_type>,
         {
             type Output = $output;
-            type Value = T;
+            type Value = $value_type;
             type Error = $error;
+            type Keep = K;
             const READS_NONE: bool = $reads_none;
 
             fn codec(self) -> &'static Codec {
                 self.0
             }
 
-            fn split($split: $output) -> Split<T, $error> {
+            fn split($split: $output) -> Split<$value_type, $error> {
                 $split_as
             }
 
-            fn value($value: T) -> $output {
+            fn value($value: $value_type) -> $output {
                 $value_as
             }
 
@@ -288,7 +357,8 @@ macro_rules! shapes {
 
 shapes! {
     /// `Result<Option<T>, E>`
-    FallibleOptional<T, E> for &&Output<Result<Option<T>, E>>,
+    FallibleOptional<T, E> for
+        &&Output<Result<Option<T>, E>>, in_arc: &&&Output<Result<Option<Arc<T>>, E>>;
     Result<Option<T>, E>, E;
     |output| match output {
         Ok(Some(value)) => Split::Value(value),
@@ -298,12 +368,14 @@ shapes! {
     |value| Ok(Some(value)), none: Some(Ok(None)), |error| Err(error), reads_none: true
 
     /// `Option<T>`
-    Optional<T> for &&Output<Option<T>>, Option<T>, Infallible;
+    Optional<T> for &&Output<Option<T>>, in_arc: &&&Output<Option<Arc<T>>>;
+    Option<T>, Infallible;
     |output| output.map_or(Split::None, Split::Value),
     |value| Some(value), none: Some(None), |error| match error {}, reads_none: true
 
     /// `Result<T, E>`
-    Fallible<T, E> for &Output<Result<T, E>>, Result<T, E>, E;
+    Fallible<T, E> for &Output<Result<T, E>>, in_arc: &&&Output<Result<Arc<T>, E>>;
+    Result<T, E>, E;
     |output| match output {
         Ok(value) => Split::Value(value),
         Err(error) => Split::Error(error),
@@ -311,21 +383,24 @@ shapes! {
     |value| Ok(value), none: None, |error| Err(error), reads_none: false
 
     /// `T`
-    Plain<T> for Output<T>, T, Infallible;
+    Plain<T> for Output<T>, in_arc: &&&Output<Arc<T>>;
+    T, Infallible;
     |output| Split::Value(output),
     |value| value, none: None, |error| match error {}, reads_none: false
 }
 
 #[diagnostic::do_not_recommend]
-impl<T> HasNone for Optional<T> {}
+impl<T, K> HasNone for Optional<T, K> {}
 #[diagnostic::do_not_recommend]
-impl<T, E> HasNone for FallibleOptional<T, E> {}
-impl<T, E> HasError for Fallible<T, E> {}
-impl<T, E> HasError for FallibleOptional<T, E> {}
+impl<T, E, K> HasNone for FallibleOptional<T, E, K> {}
+#[diagnostic::do_not_recommend]
+impl<T, E, K> HasError for Fallible<T, E, K> {}
+#[diagnostic::do_not_recommend]
+impl<T, E, K> HasError for FallibleOptional<T, E, K> {}
 
-impl<T: Cacheable, E> Fallible<T, E> {
+impl<T: Cacheable, E> Fallible<T, E, InArc> {
     /// The shape of what a loader returns.
     pub(crate) fn of_loader() -> Self {
-        Self(T::CODEC, PhantomData)
+        Self(T::codec::<InArc>(), PhantomData)
     }
 }

@@ -6,6 +6,7 @@ use std::{
 use quick_cache::Equivalent;
 
 use super::part::{KeyPart, Nesting};
+use crate::{cache::Cache, cold::Cold};
 
 /// The parts of a key in canonical bytes. Up to `INLINE` of them in place, so that a hit
 /// allocates nothing.
@@ -13,26 +14,51 @@ use super::part::{KeyPart, Nesting};
 /// Not a `SmallVec`: one is built on every call, and to append an integer to it costs two calls of
 /// `memmove` where this is two stores; a quarter of a hit.
 #[derive(Clone)]
-pub(crate) enum KeyBytes {
-    Inline { length: u8, bytes: [u8; INLINE] },
-    Heap(Vec<u8>),
+#[doc(hidden)]
+#[repr(align(8))]
+pub struct KeyBytes {
+    length: u8,
+    bytes: [u8; INLINE],
+    pub(crate) apart: Cold<Box<Apart>>,
+}
+
+/// What few calls have, of the key or besides it, in one box.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Apart {
+    /// A key that does not fit in place: all of it.
+    long: Vec<u8>,
+    /// The scope of the call, if that is of another cache than the call.
+    pub(crate) scope: Option<Cache>,
+    /// The longest life in the memory of the process, if the site does not say it.
+    pub(crate) local: Option<u64>,
 }
 
 /// A UUID as text.
-const INLINE: usize = 38;
+const INLINE: usize = 39;
 
 /// What a key is looked up by: the number of its entity, and its parts. Up to 11 bytes of parts
 /// are one number with that of the entity, which is compared and hashed at once.
 #[derive(Clone, Copy)]
 pub(crate) enum Lookup<'a> {
-    Short([u64; 2]),
-    Long { entity: u32, parts: &'a [u8] },
+    Short(ShortKey),
+    Long(LongKey<'a>),
+}
+
+/// Each of the two is a query of its own, so that the short one, which most keys are, is looked up
+/// in a few instructions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShortKey([u64; 2]);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LongKey<'a> {
+    entity: u32,
+    parts: &'a [u8],
 }
 
 /// The same as the store has it; in place if it is short, so that an entry stays small.
 #[derive(Clone)]
 pub(crate) enum StoredKey {
-    Short([u64; 2]),
+    Short(ShortKey),
     /// The number of the entity in 4 bytes, and the parts.
     Long(Box<[u8]>),
 }
@@ -42,73 +68,73 @@ impl Lookup<'_> {
     pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Short(_) => 16,
-            Self::Long { parts, .. } => 4 + parts.len() as u64,
+            Self::Long(LongKey { parts, .. }) => 4 + parts.len() as u64,
         }
     }
 
     pub(crate) fn to_stored(self) -> StoredKey {
         match self {
-            Self::Short(words) => StoredKey::Short(words),
-            Self::Long { entity, parts } => {
+            Self::Short(key) => StoredKey::Short(key),
+            Self::Long(LongKey { entity, parts }) => {
                 StoredKey::Long([&entity.to_le_bytes(), parts].concat().into())
             }
         }
     }
 }
 
-impl StoredKey {
-    #[inline]
-    fn as_lookup(&self) -> Lookup<'_> {
-        match self {
-            Self::Short(words) => Lookup::Short(*words),
-            Self::Long(bytes) => match bytes.split_first_chunk() {
-                Some((entity, parts)) => {
-                    Lookup::Long { entity: u32::from_le_bytes(*entity), parts }
-                }
-                None => Lookup::Long { entity: 0, parts: &[] },
-            },
-        }
+fn long_key(bytes: &[u8]) -> LongKey<'_> {
+    match bytes.split_first_chunk() {
+        Some((entity, parts)) => LongKey { entity: u32::from_le_bytes(*entity), parts },
+        None => LongKey { entity: 0, parts: &[] },
     }
 }
 
-impl Hash for Lookup<'_> {
+impl Hash for ShortKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Short([low, high]) => {
-                state.write_u64(*low);
-                state.write_u64(*high);
-            }
-            Self::Long { entity, parts } => {
-                state.write_u32(*entity);
-                state.write(parts);
-            }
-        }
+        let Self([low, high]) = self;
+        state.write_u64(*low);
+        state.write_u64(*high);
+    }
+}
+
+impl Hash for LongKey<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.entity);
+        state.write(self.parts);
     }
 }
 
 impl Hash for StoredKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_lookup().hash(state);
+        match self {
+            Self::Short(key) => key.hash(state),
+            Self::Long(bytes) => long_key(bytes).hash(state),
+        }
     }
 }
 
-impl Equivalent<StoredKey> for Lookup<'_> {
+impl Equivalent<StoredKey> for ShortKey {
     #[inline]
-    fn equivalent(&self, key: &StoredKey) -> bool {
-        match (*self, key.as_lookup()) {
-            (Self::Short(left), Lookup::Short(right)) => left == right,
-            (Self::Long { entity, parts }, Lookup::Long { entity: other, parts: others }) => {
-                entity == other && parts == others
-            }
-            _ => false,
-        }
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        matches!(stored, StoredKey::Short(key) if key == self)
+    }
+}
+
+impl Equivalent<StoredKey> for LongKey<'_> {
+    #[inline]
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        matches!(stored, StoredKey::Long(bytes) if long_key(bytes) == *self)
     }
 }
 
 impl PartialEq for StoredKey {
     fn eq(&self, other: &Self) -> bool {
-        self.as_lookup().equivalent(other)
+        match self {
+            Self::Short(key) => key.equivalent(other),
+            Self::Long(bytes) => long_key(bytes).equivalent(other),
+        }
     }
 }
 
@@ -147,8 +173,10 @@ pub(crate) mod tag {
 
 impl KeyBytes {
     #[inline]
-    pub(crate) const fn new() -> Self {
-        Self::Inline { length: 0, bytes: [0; INLINE] }
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "for the attributes alone")]
+    pub const fn new() -> Self {
+        Self { length: 0, bytes: [0; INLINE], apart: Cold::NONE }
     }
 
     /// A key as the caller wrote it.
@@ -160,51 +188,57 @@ impl KeyBytes {
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Heap(bytes) => bytes,
+        match self.apart.as_ref() {
+            Some(apart) if !apart.long.is_empty() => &apart.long,
+            _ => &self.bytes[..usize::from(self.length)],
         }
     }
 
     #[inline]
     pub(crate) fn lookup(&self, entity: u32) -> Lookup<'_> {
-        if let Self::Inline { length: length @ 0..=11, bytes } = self
+        if let Self { length: length @ 0..=11, bytes, .. } = self
             && let Some((low, rest)) = bytes.split_first_chunk()
             && let Some(high) = rest.first_chunk()
         {
             // What is behind the parts is zero, so the length tells two of them apart.
             let low = u64::from(u32::from_le_bytes(*low)) << 32 | u64::from(entity);
             let high = u64::from_le_bytes(*high) | u64::from(*length) << 56;
-            return Lookup::Short([low, high]);
+            return Lookup::Short(ShortKey([low, high]));
         }
-        Lookup::Long { entity, parts: self.as_slice() }
+        Lookup::Long(LongKey { entity, parts: self.as_slice() })
     }
 
-    pub(crate) fn writer(&mut self) -> KeyWriter<'_> {
+    /// Takes the parts, in their order.
+    #[inline]
+    pub fn writer(&mut self) -> KeyWriter<'_> {
         KeyWriter { bytes: self }
     }
 
     #[inline]
     fn append(&mut self, more: &[u8]) {
-        if let Self::Inline { length, bytes } = self {
-            let start = usize::from(*length);
-            if let Some(place) = bytes.get_mut(start..start + more.len()) {
-                place.copy_from_slice(more);
-                *length += more.len() as u8;
-                return;
-            }
+        let start = usize::from(self.length);
+        if let Some(place) = self.bytes.get_mut(start..start + more.len()) {
+            place.copy_from_slice(more);
+            self.length += more.len() as u8;
+        } else {
+            self.append_apart(more);
         }
-        self.append_on_heap(more);
     }
 
     #[cold]
-    fn append_on_heap(&mut self, more: &[u8]) {
-        match self {
-            Self::Heap(bytes) => bytes.extend_from_slice(more),
-            Self::Inline { .. } => *self = Self::Heap([self.as_slice(), more].concat()),
+    fn append_apart(&mut self, more: &[u8]) {
+        let long = &mut self.apart.get_or_insert_default().long;
+        if long.is_empty() {
+            long.extend_from_slice(&self.bytes[..usize::from(self.length)]);
+            // From now on nothing fits, however short.
+            self.length = FULL;
         }
+        long.extend_from_slice(more);
     }
 }
+
+/// The length of a key that is not in place.
+const FULL: u8 = INLINE as u8 + 1;
 
 impl fmt::Debug for KeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -340,7 +374,6 @@ mod tests {
     fn an_integer_key_stays_inline() {
         let mut key = KeyBytes::new();
         key.writer().part(&u64::MAX);
-        assert!(matches!(key, KeyBytes::Inline { .. }));
         assert!(matches!(key.lookup(7), Lookup::Short(_)));
     }
 
@@ -348,7 +381,7 @@ mod tests {
     fn a_uuid_as_text_stays_in_place() {
         let mut key = KeyBytes::new();
         key.writer().part("67e55044-10b1-426f-9247-bb680e5fe0c8");
-        assert!(matches!(key, KeyBytes::Inline { .. }));
+        assert!(key.apart.is_none());
     }
 
     #[test]
@@ -362,7 +395,12 @@ mod tests {
             for (right, right_entity) in &keys {
                 let same = left.as_slice() == right.as_slice() && left_entity == right_entity;
                 let stored = right.lookup(*right_entity).to_stored();
-                assert_eq!(left.lookup(*left_entity).equivalent(&stored), same);
+                let found = match left.lookup(*left_entity) {
+                    Lookup::Short(key) => key.equivalent(&stored),
+                    Lookup::Long(key) => key.equivalent(&stored),
+                };
+                assert_eq!(found, same);
+                assert_eq!(left.lookup(*left_entity).to_stored() == stored, same);
             }
         }
     }

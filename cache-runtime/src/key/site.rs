@@ -86,9 +86,23 @@ pub(crate) struct Instance {
     /// The place of the site's counters in every cache.
     pub(crate) number: u32,
     pub(crate) entity: &'static Entity,
+    /// The number of the entity, here for a hit.
+    pub(crate) entity_number: u32,
     /// Whether the output has a `None`.
     pub(crate) reads_none: bool,
     pub(crate) codec: &'static Codec,
+}
+
+impl Instance {
+    fn new(
+        site: &'static Site,
+        number: u32,
+        entity: &'static Entity,
+        reads_none: bool,
+        codec: &'static Codec,
+    ) -> Self {
+        Self { site, number, entity, entity_number: entity.number, reads_none, codec }
+    }
 }
 
 /// What a key belongs to: a template or a function, with the type and version of its value. Two
@@ -235,7 +249,7 @@ impl Site {
                 function: without_parameters(function_of(path)).into(),
                 path,
                 value,
-                first: Instance { site: self, number, entity, reads_none, codec },
+                first: Instance::new(self, number, entity, reads_none, codec),
             }
         })
     }
@@ -258,7 +272,7 @@ impl Site {
         let entity = entity(name, value, version);
         let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
         instances.entry(wanted).or_insert_with(|| {
-            Box::leak(Box::new(Instance { site: self, number, entity, reads_none, codec }))
+            Box::leak(Box::new(Instance::new(self, number, entity, reads_none, codec)))
         })
     }
 

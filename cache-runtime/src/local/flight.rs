@@ -17,7 +17,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use tokio::sync::Notify;
 
-use super::store::{Evicted, Generations, KeptAny};
+use super::store::{Evicted, Generations, Kept};
 use crate::{
     cache::Cache,
     call::Call,
@@ -126,7 +126,7 @@ pub(crate) struct Stamp {
 /// How a flight ended, for its followers.
 #[derive(Clone)]
 pub(crate) enum Outcome {
-    Value(Arc<KeptAny>),
+    Value(Kept),
     Error(SharedError),
     /// Nothing that can be shared: each follower runs for itself, all at once.
     Unshared,
@@ -149,7 +149,7 @@ pub(crate) enum Mode {
 
 /// What a caller found.
 pub(crate) enum Begun {
-    Hit(Arc<KeptAny>),
+    Hit(Kept),
     Lead(Lead),
     Follow(Follower),
 }
@@ -180,7 +180,7 @@ impl Flights {
         if mode != Mode::Refresh && !shard.is_pending(&name) {
             // Somebody may have landed since the caller looked.
             if let Some(entry) = cache.store.peek(call.lookup()) {
-                if cache.is_valid(&entry, now) && call.reads(&entry) {
+                if cache.is_valid(&entry.header, now) && call.reads(&entry) {
                     return Begun::Hit(entry);
                 }
                 dead = cache.store.remove(call.lookup());
@@ -266,7 +266,7 @@ impl Flights {
         cache: &Cache,
         name: &Named,
         key: Lookup<'_>,
-        entry: impl FnOnce(Stamp) -> Arc<KeptAny>,
+        entry: impl FnOnce(Stamp) -> Kept,
     ) {
         Self::outdate(cache, name, Some(key));
         let slot = name.slot();
@@ -317,12 +317,7 @@ impl Shard {
         })
     }
 
-    fn outdate(
-        &mut self,
-        cache: &Cache,
-        name: &Named,
-        key: Option<Lookup<'_>>,
-    ) -> Option<Arc<KeptAny>> {
+    fn outdate(&mut self, cache: &Cache, name: &Named, key: Option<Lookup<'_>>) -> Option<Kept> {
         cache.generations.bump(name.slot());
         self.take_off(name, |_| true);
         key.and_then(|key| cache.store.remove(key))
@@ -556,12 +551,12 @@ impl Lead {
     }
 
     /// Stores the entry, if it may, and gives it to the followers.
-    pub(crate) fn land_stored(self, key: Lookup<'_>, entry: Arc<KeptAny>) {
+    pub(crate) fn land_stored(self, key: Lookup<'_>, entry: Kept) {
         let flight = &*self.flight;
         let mut shard = flight.shard();
         let mut evicted = Evicted::default();
         if self.may_store() && !shard.is_pending(&flight.name) {
-            evicted = flight.cache.store.insert(key, Arc::clone(&entry));
+            evicted = flight.cache.store.insert(key, entry.clone());
             shard.supersede_older(flight);
         } else {
             self.refused();

@@ -8,5 +8,5 @@ mod waits;
 pub(crate) use flight::{
     Begun, Flight, Flights, Followed, Lead, Mode, Named, Outcome, SharedError, Stamp, follow,
 };
-pub(crate) use store::{Bound, Generations, Header, Kept, KeptAny, Negative, Store};
+pub(crate) use store::{AnyValue, Bound, Generations, Header, Kept, Store, is_negative};
 pub(crate) use waits::WaitEdge;

@@ -18,15 +18,16 @@ use crate::{
 
 /// An entry in memory: a value, and what decides whether it may be served.
 ///
-/// Written out by hand instead of `Box<dyn Any>` inside, so that an entry is one allocation and
-/// a hit follows one pointer.
-pub(crate) struct Kept<V: ?Sized> {
+/// The header lies in the store, and not beside the value: a hit looks at it before it follows a
+/// pointer, and an `Arc<T>` that a function returned is kept as itself.
+#[derive(Clone)]
+pub(crate) struct Kept {
     pub(crate) header: Header,
-    pub(crate) value: V,
+    pub(crate) value: AnyValue,
 }
 
-/// An entry of any type.
-pub(crate) type KeptAny = Kept<dyn Any + Send + Sync>;
+/// A value of any type.
+pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
@@ -44,15 +45,24 @@ pub(crate) struct Header {
 }
 
 /// What is kept for a `None`.
-pub(crate) struct Negative;
+struct Negative;
 
-impl KeptAny {
+impl Kept {
+    pub(crate) fn negative(header: Header) -> Self {
+        Self { header, value: Arc::new(Negative) }
+    }
+
     pub(crate) fn is_negative(&self) -> bool {
-        self.value.is::<Negative>()
+        is_negative(&self.value)
     }
 }
 
-impl<V: ?Sized> fmt::Debug for Kept<V> {
+/// Whether this stands for a `None`.
+pub(crate) fn is_negative(value: &AnyValue) -> bool {
+    value.is::<Negative>()
+}
+
+impl fmt::Debug for Kept {
     // Never the value: it may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").field("header", &self.header).finish_non_exhaustive()
@@ -62,7 +72,7 @@ impl<V: ?Sized> fmt::Debug for Kept<V> {
 /// Counters that say which entries are valid: an entry carries the number it found before its
 /// load, and is outdated once its slot has moved. An array, so that an invalidation by text
 /// finds the slot without knowing which entries there are.
-pub(crate) struct Generations(Box<[AtomicU32]>);
+pub(crate) struct Generations(Box<[AtomicU32; SLOTS]>);
 
 /// Unrelated keys share a slot; with as many as these it costs one load in 65,536. A model has few
 /// keys, and thousands of caches.
@@ -70,7 +80,8 @@ const SLOTS: usize = if cfg!(shuttle) { 1 << 8 } else { 1 << 16 };
 
 impl Generations {
     pub(crate) fn new() -> Self {
-        Self((0..SLOTS).map(|_| AtomicU32::new(0)).collect())
+        let slots: Box<[AtomicU32]> = (0..SLOTS).map(|_| AtomicU32::new(0)).collect();
+        Self(slots.try_into().unwrap_or_else(|_| unreachable!()))
     }
 
     pub(crate) fn slot(hash: u64) -> u32 {
@@ -80,16 +91,16 @@ impl Generations {
     #[inline]
     pub(crate) fn at(&self, slot: u32) -> u32 {
         // Acquire, as `bump` releases: who sees the bump sees what was done before it.
-        self.0[slot as usize].load(Ordering::Acquire)
+        self.0[slot as usize % SLOTS].load(Ordering::Acquire)
     }
 
     /// Outdates every entry of the slot.
     pub(crate) fn bump(&self, slot: u32) -> u32 {
-        self.0[slot as usize].fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+        self.0[slot as usize % SLOTS].fetch_add(1, Ordering::AcqRel).wrapping_add(1)
     }
 
     pub(crate) fn bump_all(&self) {
-        for slot in &self.0 {
+        for slot in self.0.iter() {
             slot.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -100,7 +111,7 @@ impl Generations {
 /// Everything that leaves the store is handed out, so that no value is dropped, and no code of a
 /// user runs, under one of its locks.
 pub(crate) struct Store {
-    entries: Cache<StoredKey, Arc<KeptAny>, Weigh, RandomState, Evictions>,
+    entries: Cache<StoredKey, Kept, Weigh, RandomState, Evictions>,
     bound: Bound,
 }
 
@@ -116,7 +127,7 @@ pub(crate) struct Bound {
 pub(crate) struct Evicted {
     /// What is pushed out under the same key is replaced, and that is no eviction.
     inserted: Option<StoredKey>,
-    entries: SmallVec<[Arc<KeptAny>; 1]>,
+    entries: SmallVec<[Kept; 1]>,
 }
 
 impl Store {
@@ -132,17 +143,23 @@ impl Store {
     }
 
     #[inline]
-    pub(crate) fn get(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
-        self.entries.get(&key)
+    pub(crate) fn get(&self, key: Lookup<'_>) -> Option<Kept> {
+        match key {
+            Lookup::Short(words) => self.entries.get(&words),
+            Lookup::Long(long) => self.entries.get(&long),
+        }
     }
 
     /// As `get`, but does not count as a use of the entry.
-    pub(crate) fn peek(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
-        self.entries.peek(&key)
+    pub(crate) fn peek(&self, key: Lookup<'_>) -> Option<Kept> {
+        match key {
+            Lookup::Short(words) => self.entries.peek(&words),
+            Lookup::Long(long) => self.entries.peek(&long),
+        }
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn insert(&self, key: Lookup<'_>, entry: Arc<KeptAny>) -> Evicted {
+    pub(crate) fn insert(&self, key: Lookup<'_>, entry: Kept) -> Evicted {
         let key = key.to_stored();
         let mut evicted = Evicted { inserted: Some(key.clone()), entries: SmallVec::new() };
         self.entries.insert_with_lifecycle(key, entry, &mut evicted);
@@ -150,8 +167,12 @@ impl Store {
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn remove(&self, key: Lookup<'_>) -> Option<Arc<KeptAny>> {
-        self.entries.remove(&key).map(|(_, entry)| entry)
+    pub(crate) fn remove(&self, key: Lookup<'_>) -> Option<Kept> {
+        let removed = match key {
+            Lookup::Short(words) => self.entries.remove(&words),
+            Lookup::Long(long) => self.entries.remove(&long),
+        };
+        removed.map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -176,8 +197,8 @@ const OVERHEAD: u64 = 128;
 #[derive(Debug, Clone)]
 struct Weigh;
 
-impl Weighter<StoredKey, Arc<KeptAny>> for Weigh {
-    fn weight(&self, _: &StoredKey, entry: &Arc<KeptAny>) -> u64 {
+impl Weighter<StoredKey, Kept> for Weigh {
+    fn weight(&self, _: &StoredKey, entry: &Kept) -> u64 {
         u64::from(entry.header.weight)
     }
 }
@@ -186,10 +207,10 @@ impl Weighter<StoredKey, Arc<KeptAny>> for Weigh {
 #[derive(Clone)]
 struct Evictions(Arc<Functions>);
 
-impl Lifecycle<StoredKey, Arc<KeptAny>> for Evictions {
+impl Lifecycle<StoredKey, Kept> for Evictions {
     type RequestState = Evicted;
 
-    fn on_evict(&self, evicted: &mut Evicted, key: StoredKey, entry: Arc<KeptAny>) {
+    fn on_evict(&self, evicted: &mut Evicted, key: StoredKey, entry: Kept) {
         if evicted.inserted.as_ref() != Some(&key) {
             self.0.of(entry.header.function).add(Count::Evictions, 1);
         }

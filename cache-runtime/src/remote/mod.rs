@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     clock::nanos,
     error::Error,
-    local::{Flight, Header, Kept, KeptAny, Lead, Negative, Outcome, Stamp},
+    local::{Flight, Header, Kept, Lead, Outcome, Stamp},
 };
 
 /// What a remote tier answers with.
@@ -90,7 +90,7 @@ pub enum Leased {
 /// What the remote tier had for a load.
 pub(crate) enum Fetched {
     /// A value; the flight has landed with it.
-    Value(Arc<KeptAny>),
+    Value(Kept),
     Run(Lead),
 }
 
@@ -103,15 +103,15 @@ pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote
 }
 
 /// What the remote tier has, without asking for the lease and without keeping it here.
-pub(crate) async fn peek(call: &Call) -> Option<Arc<KeptAny>> {
-    let remote = of(&call.cache, call).filter(|_| call.cache.is_enabled())?;
-    let name = call.cache.flights.name(call.text());
-    if call.cache.flights.is_pending(&name) {
+pub(crate) async fn peek(call: &Call) -> Option<Kept> {
+    let remote = of(call.cache(), call).filter(|_| call.cache().is_enabled())?;
+    let name = call.cache().flights.name(call.text());
+    if call.cache().flights.is_pending(&name) {
         return None;
     }
-    let found = remote.get(&call.cache.remote_key(&name)).await.ok()??;
-    let (slot, loaded) = (name.slot(), call.cache.time.now());
-    let generation = call.cache.generations.at(slot);
+    let found = remote.get(&call.cache().remote_key(&name)).await.ok()??;
+    let (slot, loaded) = (name.slot(), call.cache().time.now());
+    let generation = call.cache().generations.at(slot);
     let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
     // Nothing is kept here, so what bounds a life in memory says nothing.
     let expires = loaded.saturating_add(nanos(found.life));
@@ -120,15 +120,15 @@ pub(crate) async fn peek(call: &Call) -> Option<Arc<KeptAny>> {
 
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
 pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
-    let Some(remote) = of(&call.cache, &call).map(Arc::clone) else {
+    let Some(remote) = of(call.cache(), &call).map(Arc::clone) else {
         return Fetched::Run(lead);
     };
-    if lead.token().is_some() || call.cache.flights.is_pending(lead.name()) {
+    if lead.token().is_some() || call.cache().flights.is_pending(lead.name()) {
         return Fetched::Run(lead);
     }
-    let key = call.cache.remote_key(lead.name());
-    let token = Token(u128::from(call.cache.random()) << 64 | u128::from(call.cache.random()));
-    let deadline = tokio::time::Instant::now() + call.cache.settings.lease;
+    let key = call.cache().remote_key(lead.name());
+    let token = Token(u128::from(call.cache().random()) << 64 | u128::from(call.cache().random()));
+    let deadline = tokio::time::Instant::now() + call.cache().settings.lease;
     let mut seen = seen;
     loop {
         if seen == Seen::Nothing {
@@ -141,7 +141,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
                 Err(_) => return Fetched::Run(lead),
             }
         }
-        let asked = Asked { cache: &call.cache, remote: &remote, key: &key, token };
+        let asked = Asked { cache: call.cache(), remote: &remote, key: &key, token };
         match remote.lease(&key, token, seen).await {
             Ok(Leased::Granted) => {
                 asked.answered();
@@ -199,25 +199,25 @@ impl Drop for Asked<'_> {
     }
 }
 
-fn landed(call: &Call, lead: Lead, entry: Arc<KeptAny>) -> Fetched {
+fn landed(call: &Call, lead: Lead, entry: Kept) -> Fetched {
     if call.is_kept_here() {
-        lead.land_stored(call.lookup(), Arc::clone(&entry));
+        lead.land_stored(call.lookup(), entry.clone());
     } else {
-        lead.land(Outcome::Value(Arc::clone(&entry)));
+        lead.land(Outcome::Value(entry.clone()));
     }
     Fetched::Value(entry)
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.
-fn read(call: &Call, header: Header, found: &Found) -> Option<Arc<KeptAny>> {
+fn read(call: &Call, header: Header, found: &Found) -> Option<Kept> {
     if found.life.is_zero() || found.fingerprint != fingerprint(call) {
         return None;
     }
     let codec = call.instance.codec.remote.as_ref()?;
     if !found.negative {
-        (codec.decode)(&found.payload, header)
+        (codec.decode)(&found.payload).map(|value| Kept { header, value })
     } else if call.instance.reads_none {
-        Some(Arc::new(Kept { header, value: Negative }))
+        Some(Kept::negative(header))
     } else {
         None
     }
@@ -236,8 +236,8 @@ pub(crate) fn fill(
     lead: Lead,
     token: Token,
     life: u64,
-    entry: Arc<KeptAny>,
-) -> Pin<Box<dyn Future<Output = Arc<KeptAny>> + Send>> {
+    entry: Kept,
+) -> Pin<Box<dyn Future<Output = Kept> + Send>> {
     let call = call.clone();
     Box::pin(async move {
         let stored = store(&call, &lead, token, life, &entry).await;
@@ -245,12 +245,12 @@ pub(crate) fn fill(
             lead.used_up();
         }
         if matches!(stored, Ok(true)) && call.is_kept_here() {
-            lead.land_stored(call.lookup(), Arc::clone(&entry));
+            lead.land_stored(call.lookup(), entry.clone());
         } else {
             if !matches!(stored, Ok(true)) {
                 lead.refused();
             }
-            lead.land(Outcome::Value(Arc::clone(&entry)));
+            lead.land(Outcome::Value(entry.clone()));
         }
         entry
     })
@@ -261,12 +261,12 @@ async fn store(
     lead: &Lead,
     token: Token,
     life: u64,
-    entry: &Arc<KeptAny>,
+    entry: &Kept,
 ) -> Result<bool, Error> {
-    let Some(remote) = of(&call.cache, call) else {
+    let Some(remote) = of(call.cache(), call) else {
         return Ok(false);
     };
-    let key = call.cache.remote_key(lead.name());
+    let key = call.cache().remote_key(lead.name());
     if !lead.may_store() {
         // An invalidation of this process came between; the lease is of no use to anybody.
         return remote.release(&key, token).await.map(|()| false);
@@ -278,7 +278,7 @@ async fn store(
         })?,
         _ => Vec::new(),
     };
-    let age = call.cache.time.now().saturating_sub(entry.header.loaded);
+    let age = call.cache().time.now().saturating_sub(entry.header.loaded);
     let found = Found {
         payload,
         negative,
