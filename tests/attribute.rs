@@ -1091,6 +1091,63 @@ mod outputs {
     }
 
     #[tokio::test]
+    async fn memory_adds_nothing_to_an_arc_but_a_reference() {
+        async fn references(run: impl Future<Output = Arc<User>>) -> usize {
+            Arc::strong_count(&run.await)
+        }
+        #[cached(ttl = 60, key = "plain:{id}")]
+        async fn plain(id: u64) -> Arc<User> {
+            Arc::new(User { name: format!("user {id}") })
+        }
+        #[cached(ttl = 60, key = "optional:{id}")]
+        async fn optional(id: u64) -> Option<Arc<User>> {
+            Some(plain(id).uncached().await)
+        }
+        #[cached(ttl = 60, none_ttl = 5, key = "both:{id}")]
+        async fn both(id: u64) -> Result<Option<Arc<User>>, String> {
+            if id == 0 { Ok(None) } else { Ok(Some(plain(id).uncached().await)) }
+        }
+        alone(async {
+            // The caller's, and that of the entry.
+            assert_eq!(references(plain(1)).await, 2);
+            assert_eq!(references(async { optional(1).await.unwrap() }).await, 2);
+            assert_eq!(references(async { both(1).await.unwrap().unwrap() }).await, 2);
+            assert_eq!(references(async { both(1).await.unwrap().unwrap() }).await, 2);
+            assert_eq!(both(0).await, Ok(None));
+            assert_eq!(both(0).peek().await, Some(Ok(None)));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_arc_of_what_has_no_size_is_a_value_like_any_other() {
+        #[cached(ttl = 60, key = "name:{id}")]
+        async fn name(id: u64) -> Arc<str> {
+            format!("user {id}").into()
+        }
+        alone(async {
+            let first = name(1).await;
+            assert!(Arc::ptr_eq(&first, &name(1).await));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_arc_that_stays_in_memory_needs_no_serde() {
+        struct Compiled;
+
+        #[cached(ttl = 60, key = "compiled:{id}", remote = false)]
+        async fn compiled(id: u64) -> Result<Arc<Compiled>, String> {
+            if id == 0 { Err("none".to_owned()) } else { Ok(Arc::new(Compiled)) }
+        }
+        alone(async {
+            let first = compiled(1).await.unwrap();
+            assert!(Arc::ptr_eq(&first, &compiled(1).await.unwrap()));
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn the_last_expression_is_coerced() {
         type Names = Box<[String]>;
 
@@ -1104,6 +1161,27 @@ mod outputs {
 
 mod options {
     use super::*;
+
+    #[tokio::test]
+    async fn an_age_is_that_of_the_run_for_any_life() {
+        for days in [1, 40, 4_000] {
+            let ttl = Duration::from_secs(days * 24 * 60 * 60);
+            let clock = ManualClock::new();
+            let cache = Cache::builder("test").clock(clock.clone()).build().unwrap();
+            #[cached(ttl = ttl, key = "age:{days}", skip(ttl))]
+            async fn age(days: u64, ttl: Duration) -> u64 {
+                days + ttl.as_secs()
+            }
+            cache
+                .scope(async {
+                    age(days, ttl).await;
+                    clock.advance(Duration::from_secs(3_600));
+                    let (_, source) = age(days, ttl).with_source().await;
+                    assert_eq!(source, Source::Memory { age: Duration::from_secs(3_600) });
+                })
+                .await;
+        }
+    }
 
     #[tokio::test]
     async fn a_value_that_cache_if_rejects_is_not_stored() {

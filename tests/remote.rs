@@ -159,6 +159,20 @@ mod reads {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_arc_travels_as_what_is_in_it() {
+        #[cached(ttl = 60, key = "name:{id}")]
+        async fn name(id: u64) -> Result<Arc<String>, Failed> {
+            Ok(Arc::new(format!("user {id}")))
+        }
+        let (server, a, b) = pair();
+        let written = a.cache.scope(async { name(1).await }).await;
+        assert_eq!(server.value("test:name:1").unwrap().payload, b"\"user 1\"");
+        let read = b.cache.scope(async { name(1).with_source().await }).await;
+        assert_eq!(read.0, written);
+        assert!(matches!(read.1, Source::Memory { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_hit_in_memory_asks_nothing() {
         let (server, a) = alone();
         let script = Script::new();

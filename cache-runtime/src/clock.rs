@@ -89,6 +89,9 @@ impl fmt::Debug for Time {
     }
 }
 
+/// Nanoseconds in a millisecond.
+pub(crate) const MILLI: u64 = 1_000_000;
+
 /// As many as fit: 584 years.
 pub(crate) const fn nanos(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();

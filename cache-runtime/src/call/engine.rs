@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
+use pin_project_lite::pin_project;
+
 use super::{Source, policy::Made};
 use crate::{
     cache::{Cache, InScope, Inner},
+    clock::MILLI,
     cold::Cold,
     counters::Count,
     error::Error,
@@ -56,7 +59,7 @@ pub(super) struct State {
     /// Before the first poll, what the call wants.
     pub(super) made: Option<Mode>,
     /// Once it is done there is nothing in it.
-    missed: Cold<Box<Missed>>,
+    missed: Cold<Missed>,
 }
 
 impl State {
@@ -65,68 +68,40 @@ impl State {
         Self { made: Some(mode), missed: Cold::NONE }
     }
 
-    pub(super) fn missed(missed: Missed) -> Self {
-        Self { made: None, missed: Cold::new(Box::new(missed)) }
+    /// Runs the function without a flight.
+    pub(super) fn alone() -> Self {
+        Self { made: None, missed: Cold::new(Box::pin(Alone(Source::Function))) }
     }
 }
 
-/// What a call goes through that memory did not answer.
-pub(super) enum Missed {
-    /// It starts over, and has been counted as a miss.
-    Again(Mode),
-    Following(Boxed<(Followed, Edge)>),
-    Fetching(Boxed<(Fetched, Edge)>),
-    Leading(Lead, Edge),
-    /// The run, and with it the lead, is on a task of its own.
-    Away(#[expect(dead_code, reason = "held as long as the call waits")] Edge),
-    /// Without a flight.
-    Alone(Reason),
-    Filling(Boxed<Kept>),
+/// What a call does that memory did not answer. An object for each thing that it can be, so that
+/// to wait for another's run costs one allocation, and to drop a hit one comparison.
+type Missed = Pin<Box<dyn Pursuit + Send>>;
+
+trait Pursuit {
+    fn poll(
+        self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step>;
 }
 
-/// The run that this call is made in waits for it. Boxed, for most calls are made in none.
-pub(super) type Edge = Option<Box<WaitEdge>>;
-
-/// Why a call runs without a flight.
-#[derive(Clone, Copy)]
-pub(super) enum Reason {
-    Disabled,
-    /// `uncached()`, or to wait for another's run would be to wait for itself.
-    Unstored,
-}
-
-pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// A source whose age is a duration only if somebody asks: to divide is a tenth of a hit.
-#[derive(Clone, Copy)]
-pub(super) enum From {
-    Memory { nanos: u64 },
-    Shared,
-    Function,
-    Disabled,
-}
-
-impl From {
-    #[inline]
-    pub(super) fn memory(loaded: u64, now: u64) -> Self {
-        Self::Memory { nanos: now.saturating_sub(loaded) }
-    }
-
-    pub(super) fn source(self) -> Source {
-        match self {
-            Self::Memory { nanos } => Source::Memory { age: Duration::from_nanos(nanos) },
-            Self::Shared => Source::Shared,
-            Self::Function => Source::Function,
-            Self::Disabled => Source::Disabled,
-        }
-    }
-}
-
-/// What a step of the engine comes to, before the function's types come in.
+/// What comes of one step.
 enum Step {
-    /// At that moment.
-    Hit(Kept, u64),
+    /// The function has its output.
+    Made(Source),
+    /// The call starts over, and has been counted.
+    Again(Mode),
     Go(Missed),
+}
+
+impl Step {
+    fn of(made: bool, source: Source) -> Self {
+        // Else it runs for itself: an entry of another type stands there, or an error that cannot
+        // be shared.
+        if made { Self::Made(source) } else { Self::Again(Mode::Alone) }
+    }
 }
 
 /// Polls a call until it has an output, and says where that came from.
@@ -135,130 +110,172 @@ pub(super) fn drive(
     state: &mut State,
     function: &mut dyn Function,
     cx: &mut Context<'_>,
-) -> Poll<From> {
+) -> Poll<Source> {
+    let mut step = match (state.made.take(), &mut *state.missed) {
+        (Some(mode), _) => call.begin_first(mode, function),
+        (None, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),
+        // As any future of a function: polled again after it was ready.
+        (None, None) => panic!("a cached call was polled after completion"),
+    };
     loop {
-        let step = if let Some(mode) = state.made.take() {
-            let step = call.begin(mode);
-            call.count(&step);
-            step
-        } else if let Some(missed) = state.missed.as_mut() {
-            match ready!(missed.poll(call, function, cx)) {
-                Polled::Made(from) => {
-                    *state.missed = None;
-                    return Poll::Ready(from);
-                }
-                Polled::Go(Missed::Again(mode)) => call.begin(mode),
-                Polled::Go(next) => Step::Go(next),
+        step = match step {
+            Step::Made(source) => {
+                *state.missed = None;
+                return Poll::Ready(source);
             }
-        } else {
-            // As any future of a function: polled again after it was ready.
-            panic!("a cached call was polled after completion");
-        };
-        let next = match step {
-            Step::Go(next) => next,
-            Step::Hit(entry, now) => {
-                let from = From::memory(entry.header.loaded, now);
-                if function.join(entry) {
-                    *state.missed = None;
-                    return Poll::Ready(from);
-                }
-                Missed::Again(Mode::Alone)
+            Step::Again(mode) => call.begin(mode, function),
+            Step::Go(missed) => {
+                let missed = state.missed.insert(missed);
+                ready!(missed.as_mut().poll(call, function, cx))
             }
         };
-        match state.missed.as_mut() {
-            Some(missed) => **missed = next,
-            None => *state = State::missed(next),
-        }
     }
 }
 
-/// What a poll of a miss comes to.
-enum Polled {
-    /// The function has its output.
-    Made(From),
-    Go(Missed),
-}
-
-impl Polled {
-    fn of(made: bool, from: From) -> Self {
-        if made {
-            Self::Made(from)
-        } else {
-            // It runs for itself: an entry of another type stands there, or an error that cannot
-            // be shared.
-            Self::Go(Missed::Again(Mode::Alone))
-        }
+pin_project! {
+    /// Waits for another's run.
+    struct Following<W> {
+        #[pin]
+        wait: W,
     }
 }
 
-impl Missed {
+impl<W: Future<Output = (Followed, Edge)>> Pursuit for Following<W> {
     fn poll(
-        &mut self,
+        self: Pin<&mut Self>,
         call: &Call,
         function: &mut dyn Function,
         cx: &mut Context<'_>,
-    ) -> Poll<Polled> {
-        Poll::Ready(match self {
-            Self::Again(mode) => Polled::Go(Self::Again(*mode)),
-            Self::Following(wait) => match ready!(wait.as_mut().poll(cx)) {
-                (Followed::Lead(lead), edge) => Polled::Go(call.lead(lead, Seen::Nothing, edge)),
-                (Followed::Landed(Outcome::Again), _) => Polled::Go(Self::Again(Mode::Load)),
-                (Followed::Overdue, _) => Polled::Go(Self::Again(Mode::Overdue)),
-                (Followed::Landed(outcome), _) => {
-                    let made = match outcome {
-                        Outcome::Value(entry) => function.join(entry),
-                        Outcome::Error(shared) => function.fail(&shared),
-                        Outcome::Unshared | Outcome::Again => false,
-                    };
-                    Polled::of(made, From::Shared)
-                }
+    ) -> Poll<Step> {
+        Poll::Ready(match ready!(self.project().wait.poll(cx)) {
+            (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, Seen::Nothing, edge)),
+            (Followed::Overdue, _) => Step::Again(Mode::Overdue),
+            (Followed::Landed(outcome), _) => match outcome {
+                Outcome::Again => Step::Again(Mode::Load),
+                Outcome::Value(entry) => Step::of(function.join(entry), Source::Shared),
+                Outcome::Error(shared) => Step::of(function.fail(&shared), Source::Shared),
+                Outcome::Unshared => Step::Again(Mode::Alone),
             },
-            Self::Fetching(fetch) => match ready!(fetch.as_mut().poll(cx)) {
-                (Fetched::Value(entry), _) => {
-                    let from = From::memory(entry.header.loaded, call.cache().time.now());
-                    Polled::of(function.join(entry), from)
-                }
-                (Fetched::Run(lead), edge) => Polled::Go(Self::Leading(lead, edge)),
-            },
-            Self::Leading(..) => {
-                // Taken out, for its lead is used up; nothing looks at what stands in meanwhile.
-                let taken = std::mem::replace(self, Self::Alone(Reason::Unstored));
-                let Self::Leading(lead, edge) = taken else { unreachable!() };
-                let Some(lead) = function.detach(call, lead) else {
-                    return Poll::Ready(Polled::Go(Self::Away(edge)));
-                };
-                lead.run();
-                let scope = InScope::of_run(call, Some(lead.flight()));
-                if scope.enter(|| function.poll(cx)).is_pending() {
-                    *self = Self::Leading(lead, edge);
-                    return Poll::Pending;
-                }
-                lead.ran();
-                match function.settle(call, lead) {
-                    Some(filling) => Polled::Go(Self::Filling(filling)),
-                    None => Polled::Made(From::Function),
-                }
-            }
-            Self::Filling(filling) => {
-                let entry = ready!(filling.as_mut().poll(cx));
-                Polled::of(function.join(entry), From::Function)
-            }
-            Self::Away(_) => {
-                ready!(function.poll(cx));
-                Polled::Made(From::Function)
-            }
-            Self::Alone(reason) => {
-                let from = match reason {
-                    Reason::Disabled => From::Disabled,
-                    Reason::Unstored => From::Function,
-                };
-                let scope = InScope::of_run(call, None);
-                ready!(scope.enter(|| function.poll(cx)));
-                Polled::Made(from)
-            }
         })
     }
 }
+
+pin_project! {
+    /// Asks the remote tier.
+    struct Fetching<W> {
+        #[pin]
+        fetch: W,
+    }
+}
+
+impl<W: Future<Output = (Fetched, Edge)>> Pursuit for Fetching<W> {
+    fn poll(
+        self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        Poll::Ready(match ready!(self.project().fetch.poll(cx)) {
+            (Fetched::Value(entry), _) => {
+                let source = source(&entry, call.cache().time.now());
+                Step::of(function.join(entry), source)
+            }
+            (Fetched::Run(lead), edge) => Step::Go(leading(lead, edge)),
+        })
+    }
+}
+
+/// Runs the function, for a flight.
+struct Leading {
+    /// Taken out while the function is polled: if it panics, the flight is handed over.
+    lead: Option<(Lead, Edge)>,
+}
+
+fn leading(lead: Lead, edge: Edge) -> Missed {
+    Box::pin(Leading { lead: Some((lead, edge)) })
+}
+
+impl Pursuit for Leading {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        let Some((lead, edge)) = self.lead.take() else {
+            panic!("a cached call was polled after its function panicked");
+        };
+        let Some(lead) = function.detach(call, lead) else {
+            return Poll::Ready(Step::Go(Box::pin(Away { _edge: edge })));
+        };
+        lead.run();
+        let scope = InScope::of_run(call, Some(lead.flight()));
+        if scope.enter(|| function.poll(cx)).is_pending() {
+            self.lead = Some((lead, edge));
+            return Poll::Pending;
+        }
+        lead.ran();
+        Poll::Ready(match function.settle(call, lead) {
+            Some(filling) => Step::Go(Box::pin(Filling(filling))),
+            None => Step::Made(Source::Function),
+        })
+    }
+}
+
+/// The value is on its way to the remote tier.
+struct Filling(Boxed<Kept>);
+
+impl Pursuit for Filling {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        _: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        let entry = ready!(self.0.as_mut().poll(cx));
+        Poll::Ready(Step::of(function.join(entry), Source::Function))
+    }
+}
+
+/// The run, and with it the lead, is on a task of its own.
+struct Away {
+    /// Held as long as the call waits.
+    _edge: Edge,
+}
+
+impl Pursuit for Away {
+    fn poll(
+        self: Pin<&mut Self>,
+        _: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        ready!(function.poll(cx));
+        Poll::Ready(Step::Made(Source::Function))
+    }
+}
+
+/// Runs without a flight: the cache is switched off, or the run is `uncached()`, or to wait for
+/// another's would be to wait for itself.
+struct Alone(Source);
+
+impl Pursuit for Alone {
+    fn poll(
+        self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        let scope = InScope::of_run(call, None);
+        ready!(scope.enter(|| function.poll(cx)));
+        Poll::Ready(Step::Made(self.0))
+    }
+}
+
+/// The run that this call is made in waits for it. Boxed, for most calls are made in none.
+type Edge = Option<Box<WaitEdge>>;
+
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Call {
     /// In the cache that is current.
@@ -366,13 +383,29 @@ impl Call {
         (cache.is_valid(&entry.header, cache.time.now()) && self.reads(&entry)).then_some(entry)
     }
 
-    fn begin(&self, mode: Mode) -> Step {
+    /// As `begin`, and counts the call by it, however often it starts over.
+    fn begin_first(&self, mode: Mode, function: &mut dyn Function) -> Step {
+        let step = self.begin(mode, function);
+        let count = match step {
+            Step::Made(_) => Count::Hits,
+            Step::Go(_) | Step::Again(_) => Count::Misses,
+        };
+        if self.cache().is_enabled() {
+            self.cache().functions.of(self.instance.number).add(count, 1);
+        }
+        step
+    }
+
+    fn begin(&self, mode: Mode, function: &mut dyn Function) -> Step {
         if !self.cache().is_enabled() {
-            return Step::Go(Missed::Alone(Reason::Disabled));
+            return Step::Go(Box::pin(Alone(Source::Disabled)));
         }
         let now = self.cache().time.now();
         match Flights::begin(self.cache(), self, mode, now) {
-            Begun::Hit(entry) => Step::Hit(entry, now),
+            Begun::Hit(entry) => {
+                let source = source(&entry, now);
+                Step::of(function.join(entry), source)
+            }
             Begun::Lead(lead) => {
                 let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
                 let edge = InScope::current_run()
@@ -386,42 +419,38 @@ impl Call {
                     Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
                         Some(edge) => Some(Box::new(edge)),
                         // The run that this call is made in would wait for itself.
-                        None => return Step::Go(Missed::Alone(Reason::Unstored)),
+                        None => return Step::Go(Box::pin(Alone(Source::Function))),
                     },
                 };
-                Step::Go(Missed::Following(Box::pin(async move { (follow(follower).await, edge) })))
+                let wait = async move { (follow(follower).await, edge) };
+                Step::Go(Box::pin(Following { wait }))
             }
         }
-    }
-
-    /// Counts a call by its first step, however often it starts over.
-    fn count(&self, step: &Step) {
-        let count = match step {
-            Step::Hit(..) => Count::Hits,
-            Step::Go(Missed::Alone(Reason::Disabled)) => return,
-            Step::Go(_) => Count::Misses,
-        };
-        self.cache().functions.of(self.instance.number).add(count, 1);
     }
 
     /// A flight of its own: the remote tier first, where there is one.
     fn lead(&self, lead: Lead, seen: Seen, edge: Edge) -> Missed {
         if remote::of(self.cache(), self).is_none() || lead.token().is_some() {
-            return Missed::Leading(lead, edge);
+            return leading(lead, edge);
         }
         let call = self.clone();
-        Missed::Fetching(Box::pin(async move { (remote::fetch(lead, call, seen).await, edge) }))
+        let fetch = async move { (remote::fetch(lead, call, seen).await, edge) };
+        Box::pin(Fetching { fetch })
     }
 
     /// What an entry carries that lives for `life` from now.
     pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
         let life = life.min(self.local()).min(self.cache().settings.local_ttl);
+        let took = stamp.now.saturating_sub(stamp.loaded).div_ceil(MILLI);
+        // At most what a header has room for, and no run takes that long.
+        let life = life.min(u64::from(u32::MAX).saturating_sub(took) * MILLI);
+        let expires = stamp.now.saturating_add(life);
         Header {
-            expires: stamp.now.saturating_add(life),
-            loaded: stamp.loaded,
+            expires,
+            span: expires.saturating_sub(stamp.loaded).div_ceil(MILLI) as u32,
             slot: stamp.slot,
             generation: stamp.generation,
-            function: self.instance.number,
+            function: self.instance.number as u16,
             weight: self.cache().store.weigh(self.lookup(), measure),
         }
     }
@@ -455,4 +484,9 @@ impl Call {
             _ => self.invalidate().await,
         }
     }
+}
+
+/// Where the value of an entry comes from.
+pub(super) fn source(entry: &Kept, now: u64) -> Source {
+    Source::Memory { age: Duration::from_nanos(now.saturating_sub(entry.header.loaded())) }
 }

@@ -35,7 +35,7 @@ use crate::{
 };
 use body::{Open, Opened};
 pub(crate) use engine::Call;
-use engine::{Boxed, From, Function, Missed, Reason, State, drive};
+use engine::{Boxed, Function, State, drive, source};
 use entry::Put;
 use policy::{Policy, Settled, hit};
 
@@ -126,7 +126,7 @@ impl<F: Future> Cached<F> {
 
     /// Runs the function; neither reads nor stores.
     pub fn uncached(mut self) -> impl Future<Output = F::Output> {
-        self.front.state = State::missed(Missed::Alone(Reason::Unstored));
+        self.front.state = State::alone();
         self
     }
 
@@ -192,8 +192,7 @@ impl<F: Future> Cached<F> {
     /// ```
     pub async fn with_source(self) -> (F::Output, Source) {
         let mut call = pin!(self);
-        let (output, from) = std::future::poll_fn(|cx| call.as_mut().poll_with_source(cx)).await;
-        (output, from.source())
+        std::future::poll_fn(|cx| call.as_mut().poll_with_source(cx)).await
     }
 
     /// The entry alone: it owns its key, so the arguments of the call are free again.
@@ -209,7 +208,7 @@ impl<F: Future> Cached<F> {
         (this.front.call.clone(), put)
     }
 
-    fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, From)> {
+    fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
         let this = self.project();
         let opened = (this.open)(this.body);
         match this.front.hit_with_source(&opened.policy) {
@@ -239,27 +238,27 @@ impl<R> Front<R> {
     }
 
     /// As `hit`, and where the value comes from.
-    fn hit_with_source(&mut self, policy: &Policy<'_, R>) -> Option<(R, From)> {
+    fn hit_with_source(&mut self, policy: &Policy<'_, R>) -> Option<(R, Source)> {
         if self.state.made != Some(Mode::Load) {
             return None;
         }
         let entry = self.call.hit()?;
-        let from = From::memory(entry.header.loaded, self.call.cache().time.now());
+        let source = source(&entry, self.call.cache().time.now());
         let Some(output) = (policy.join)(entry.value) else {
             self.call.was_no_hit();
             return None;
         };
         self.state.made = None;
-        Some((output, from))
+        Some((output, source))
     }
 
     #[cold]
-    fn miss(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<(R, From)> {
+    fn miss(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<(R, Source)> {
         let Self { call, state, .. } = self;
         let mut function = Typed { opened, output: None };
-        let from = ready!(drive(call, state, &mut function, cx));
+        let source = ready!(drive(call, state, &mut function, cx));
         match function.output {
-            Some(output) => Poll::Ready((output, from)),
+            Some(output) => Poll::Ready((output, source)),
             // The engine is ready when the function said that it has an output.
             None => unreachable!(),
         }

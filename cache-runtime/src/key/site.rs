@@ -4,7 +4,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-use crate::call::Codec;
+use crate::{call::Codec, clock::MILLI};
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
 #[derive(Debug)]
@@ -143,8 +143,6 @@ type InstanceKey = (usize, Name, TypeId, u32);
 
 /// The sites that were called, by their numbers.
 static SITES: RwLock<Vec<&'static Site>> = RwLock::new(Vec::new());
-
-const MILLI: u64 = 1_000_000;
 
 impl Site {
     #[must_use]

@@ -70,7 +70,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    pub(crate) fn slot(&self) -> u32 {
+    pub(crate) fn slot(&self) -> u16 {
         Generations::slot(self.hash)
     }
 }
@@ -115,7 +115,7 @@ pub(crate) struct Flight {
 /// What an entry carries of the load that it comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
-    pub(crate) slot: u32,
+    pub(crate) slot: u16,
     pub(crate) generation: u32,
     /// When the load began.
     pub(crate) loaded: u64,

@@ -278,7 +278,7 @@ async fn store(
         })?,
         _ => Vec::new(),
     };
-    let age = call.cache().time.now().saturating_sub(entry.header.loaded);
+    let age = call.cache().time.now().saturating_sub(entry.header.loaded());
     let found = Found {
         payload,
         negative,
