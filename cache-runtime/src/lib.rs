@@ -3,9 +3,10 @@
 //!
 //! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
 //! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
-//! `remote` (the seam to a tier that a fleet shares). `key` is beneath all of them; `clock`,
-//! `counters`, `stats` and `error` stand beside.
+//! `remote` (the seam to a tier that a fleet shares), `blob` (the bytes in that tier). `key` is
+//! beneath all of them; `clock`, `counters`, `stats` and `error` stand beside.
 
+mod blob;
 mod cache;
 mod call;
 mod clock;
@@ -18,6 +19,7 @@ mod remote;
 mod stats;
 mod sync;
 
+pub use blob::{Codec, Compression};
 pub use cache::{Cache, CacheBuilder, Options};
 pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
 pub use clock::{Clock, ManualClock};
@@ -35,6 +37,6 @@ pub mod __private {
             call, call_on, path_of, type_name_of, unexpanded,
         },
         key::{KeyBytes, Nesting, Site},
-        remote::{Found, Leased, Remote, Reply, Seen, Token},
+        remote::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
     };
 }

@@ -8,6 +8,9 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod proxy;
+pub(crate) mod redis;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -15,8 +18,8 @@ use std::{
 };
 
 use larder::{
-    __private::{Found, Leased, Remote, Reply, Seen, Token},
-    Error,
+    __private::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+    Codec, Error,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -116,7 +119,7 @@ impl Key {
                 return Leased::Granted;
             }
             // With the token that stands it renews.
-            (State::Lease(stands), Seen::Nothing | Seen::Rejected) if stands != token => {
+            (State::Lease(stands), Seen::Nothing | Seen::Rejected(_)) if stands != token => {
                 return Leased::Busy;
             }
             (State::Absent | State::Lease(_) | State::Value(..), _) => {}
@@ -125,17 +128,18 @@ impl Key {
         Leased::Granted
     }
 
-    fn fill(&mut self, token: Token, value: Found) -> bool {
+    fn fill(&mut self, token: Token, value: Fill) -> bool {
         self.wakes += 1;
         let stands = self.stands(token);
         if stands {
-            self.set(State::Value(value, None));
+            self.set(State::Value(stored(value), None));
         }
         stands
     }
 
-    fn release(&mut self, token: Token) {
-        if self.stands(token) {
+    fn release(&mut self, token: Token) -> bool {
+        let stands = self.stands(token);
+        if stands {
             self.wakes += 1;
             let kept = match self.state() {
                 State::Value(found, _) => State::Value(found, None),
@@ -143,6 +147,7 @@ impl Key {
             };
             self.set(kept);
         }
+        stands
     }
 
     /// A hold outlives it.
@@ -326,22 +331,22 @@ impl Process {
 }
 
 impl Remote for Process {
-    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Found>> {
+    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got> {
         Box::pin(async move {
             self.log("GET", key);
             self.pass(Verb::Get, At::Sent).await?;
             let found = self.server.value(key);
             self.pass(Verb::Get, At::Answered).await?;
-            Ok(found)
+            Ok(found.map_or(Got::Nothing, Got::Found))
         })
     }
 
     fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased> {
         Box::pin(async move {
             self.log(
-                match seen {
+                match &seen {
                     Seen::Nothing => "LEASE",
-                    Seen::Rejected => "LEASE rejected",
+                    Seen::Rejected(_) => "LEASE rejected",
                     Seen::Refresh => "LEASE refresh",
                 },
                 key,
@@ -358,14 +363,21 @@ impl Remote for Process {
         })
     }
 
-    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Found) -> Reply<'a, bool> {
+    fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
+        Box::pin(async move {
+            self.log("RENEW", key);
+            self.send(Verb::Lease, key, |key| key.stands(token)).await
+        })
+    }
+
+    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool> {
         Box::pin(async move {
             self.log("FILL", key);
             self.send(Verb::Fill, key, |key| key.fill(token, value)).await
         })
     }
 
-    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, ()> {
+    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
         Box::pin(async move {
             self.log("RELEASE", key);
             self.send(Verb::Release, key, |key| key.release(token)).await
@@ -379,7 +391,7 @@ impl Remote for Process {
         })
     }
 
-    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change> {
         Box::pin(async move {
             self.log("WAIT", key);
             self.pass(Verb::Changed, At::Sent).await?;
@@ -389,7 +401,8 @@ impl Remote for Process {
                 // The server outlives its connections.
                 changes.changed().await.unwrap();
             }
-            self.pass(Verb::Changed, At::Answered).await
+            self.pass(Verb::Changed, At::Answered).await?;
+            Ok(Change::Woken)
         })
     }
 
@@ -410,9 +423,23 @@ impl Remote for Process {
 pub(crate) fn found(payload: &str, fingerprint: u64) -> Found {
     Found {
         payload: payload.as_bytes().to_vec(),
+        codec: Codec::Json,
         negative: false,
         fingerprint,
         age: Duration::ZERO,
         life: Duration::from_secs(60),
+        seen: Rejected(Vec::new()),
+    }
+}
+
+fn stored(value: Fill) -> Found {
+    Found {
+        payload: value.payload,
+        codec: value.codec,
+        negative: value.negative,
+        fingerprint: value.fingerprint,
+        age: value.age,
+        life: value.life,
+        seen: Rejected(Vec::new()),
     }
 }

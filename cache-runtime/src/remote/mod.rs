@@ -5,11 +5,15 @@
 //! held by a writer that is in the middle of a change. A fill is stored only if its lease still
 //! stands, so that a run which began before an invalidation stores nothing.
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    blob::Codec,
     cache::Cache,
     call::Call,
     clock::nanos,
@@ -22,54 +26,102 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 
 /// A tier that several processes share. Keys come with the service: `shop:user:42`.
 pub trait Remote: Send + Sync + 'static {
-    /// The value that stands, if one does.
-    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Option<Found>>;
+    /// What stands there.
+    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got>;
 
     /// Asks to be the one that runs the function.
     fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased>;
 
-    /// Stores a value if the token still stands, and says whether it did.
-    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Found) -> Reply<'a, bool>;
+    /// Makes a lease last as long as a new one, and says whether the token still stands.
+    fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Gives a lease back without a value.
-    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, ()>;
+    /// Stores a value if the token still stands, and says whether it did.
+    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool>;
+
+    /// Gives a lease back without a value, and says whether the token was found.
+    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
     /// Removes value and lease, for good by the time of the answer.
     fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()>;
 
-    /// Returns when the key may have changed: a message came, or it is time to look again.
-    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, ()>;
+    /// Returns when the key may have changed since `lease` said [`Leased::Busy`].
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change>;
 
     /// Removes everything of the service.
     fn clear(&self) -> Reply<'_, ()>;
+
+    /// False when nothing need be asked: it would fail at once.
+    fn is_usable(&self) -> bool {
+        true
+    }
 }
 
-/// A value as it travels.
+/// The answer to `get`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Got {
+    /// Nothing that can be served.
+    Nothing,
+    /// A value.
+    Found(Found),
+    /// Something that nobody can use any more: to be replaced by a lease.
+    Rejected(Rejected),
+    /// A value of a later format, to be left alone.
+    Newer,
+}
+
+/// A value that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Empty for a `None`.
     pub payload: Vec<u8>,
+    /// How it is encoded.
+    pub codec: Codec,
     /// It stands for a `None`.
     pub negative: bool,
     /// Of the value's type and the function's version: others cannot read it.
     pub fingerprint: u64,
-    /// Since the run began that it comes from.
+    /// Since the load began that it comes from.
     pub age: Duration,
     /// What is left of its life.
     pub life: Duration,
+    /// For a reader that cannot use it.
+    pub seen: Rejected,
 }
+
+/// A value to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Empty for a `None`.
+    pub payload: Vec<u8>,
+    /// How it is encoded.
+    pub codec: Codec,
+    /// It stands for a `None`.
+    pub negative: bool,
+    /// Of the value's type and the function's version: others cannot read it.
+    pub fingerprint: u64,
+    /// Since the load began that it comes from.
+    pub age: Duration,
+    /// What is left of its life.
+    pub life: Duration,
+    /// What the run cost.
+    pub cost: Duration,
+}
+
+/// The first bytes of what a caller has read and cannot use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected(pub Vec<u8>);
 
 /// Names one lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u128);
 
 /// What the asker of a lease has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// Nothing, or a lease.
     Nothing,
-    /// A value that it cannot use: to be replaced by the lease.
-    Rejected,
+    /// What it cannot use: to be replaced by the lease, if it still stands there.
+    Rejected(Rejected),
     /// It wants to run in any case: `refresh()`.
     Refresh,
 }
@@ -85,6 +137,19 @@ pub enum Leased {
     Busy,
     /// A writer is in the middle of a change: run the function and store nothing.
     Held,
+    /// A value of a later format stands there: run the function, there is no lease.
+    Newer,
+}
+
+/// Why a caller that waits should look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The run that it waits for has ended, with a value or without.
+    Woken,
+    /// The key was invalidated.
+    Invalidated,
+    /// Nothing is known: it is time, a message may have been missed, or the tier is gone.
+    Poll,
 }
 
 /// What the remote tier had for a load.
@@ -109,7 +174,9 @@ pub(crate) async fn peek(call: &Call) -> Option<Kept> {
     if call.cache().flights.is_pending(&name) {
         return None;
     }
-    let found = remote.get(&call.cache().remote_key(&name)).await.ok()??;
+    let Got::Found(found) = remote.get(&call.cache().remote_key(&name)).await.ok()? else {
+        return None;
+    };
     let (slot, loaded) = (name.slot(), call.cache().time.now());
     let generation = call.cache().generations.at(slot);
     let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
@@ -133,16 +200,19 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
     loop {
         if seen == Seen::Nothing {
             match remote.get(&key).await {
-                Ok(Some(found)) => match read(&call, header(&call, lead.stamp(), &found), &found) {
-                    Some(entry) => return landed(&call, lead, entry),
-                    None => seen = Seen::Rejected,
-                },
-                Ok(None) => {}
-                Err(_) => return Fetched::Run(lead),
+                Ok(Got::Found(found)) => {
+                    match read(&call, header(&call, lead.stamp(), &found), &found) {
+                        Some(entry) => return landed(&call, lead, entry),
+                        None => seen = Seen::Rejected(found.seen),
+                    }
+                }
+                Ok(Got::Rejected(rejected)) => seen = Seen::Rejected(rejected),
+                Ok(Got::Nothing) => {}
+                Ok(Got::Newer) | Err(_) => return Fetched::Run(lead),
             }
         }
         let asked = Asked { cache: call.cache(), remote: &remote, key: &key, token };
-        match remote.lease(&key, token, seen).await {
+        match remote.lease(&key, token, seen.clone()).await {
             Ok(Leased::Granted) => {
                 asked.answered();
                 lead.granted(token);
@@ -164,13 +234,17 @@ pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
                 // One that was woken again and again has waited long enough, too.
                 let is_over = tokio::time::Instant::now() >= deadline;
                 let changed = tokio::time::timeout_at(deadline, remote.changed(&key));
-                if is_over || !matches!(changed.await, Ok(Ok(()))) {
+                if is_over || !matches!(changed.await, Ok(Ok(_))) {
                     return Fetched::Run(lead);
                 }
             }
             Ok(Leased::Held) => {
                 asked.answered();
                 lead.keep_nothing();
+                return Fetched::Run(lead);
+            }
+            Ok(Leased::Newer) => {
+                asked.answered();
                 return Fetched::Run(lead);
             }
             Err(_) => return Fetched::Run(lead),
@@ -210,7 +284,8 @@ fn landed(call: &Call, lead: Lead, entry: Kept) -> Fetched {
 
 /// The entry of a value that came from the remote tier, if this call can read it.
 fn read(call: &Call, header: Header, found: &Found) -> Option<Kept> {
-    if found.life.is_zero() || found.fingerprint != fingerprint(call) {
+    let is_ours = found.codec == Codec::Json && found.fingerprint == fingerprint(call);
+    if found.life.is_zero() || !is_ours {
         return None;
     }
     let codec = call.instance.codec.remote.as_ref()?;
@@ -269,7 +344,7 @@ async fn store(
     let key = call.cache().remote_key(lead.name());
     if !lead.may_store() {
         // An invalidation of this process came between; the lease is of no use to anybody.
-        return remote.release(&key, token).await.map(|()| false);
+        return remote.release(&key, token).await.map(|_| false);
     }
     let negative = entry.is_negative();
     let payload = match &call.instance.codec.remote {
@@ -279,14 +354,16 @@ async fn store(
         _ => Vec::new(),
     };
     let age = call.cache().time.now().saturating_sub(entry.header.loaded());
-    let found = Found {
+    let value = Fill {
         payload,
+        codec: Codec::Json,
         negative,
         fingerprint: fingerprint(call),
         age: Duration::from_nanos(age),
         life: Duration::from_nanos(life),
+        cost: Duration::ZERO,
     };
-    remote.fill(&key, token, found).await
+    remote.fill(&key, token, value).await
 }
 
 /// Releases the lease of a load that ended without a value, in the background.

@@ -1,0 +1,160 @@
+//! The scripts that change a key, as typed commands. The layout of the bytes is in `blob`.
+//!
+//! A script checks the type, the first byte and the length of what it finds before it takes
+//! anything out of it: whatever another program has put there, it is no error. Each has one key,
+//! and takes the time from the server.
+
+#![allow(dead_code, unused_imports, reason = "the connection, which sends them, is on its way")]
+
+mod entry;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::LazyLock, time::Duration, vec};
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+
+pub(crate) use self::{
+    entry::{Ask, Fill, Grant, Invalidate, Invalidated, Lease, Leased, Release},
+    service::{Clear, Policy, Service, Serving},
+};
+use crate::remote::Token;
+
+/// As much as LEASE compares of what a caller has read and rejected.
+pub(crate) const SEEN: usize = 128;
+
+/// A century. Redis refuses an expiry that overflows its clock.
+const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+/// A script in Lua.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(super) body: &'static str,
+    sha: String,
+}
+
+impl Script {
+    pub(super) fn new(body: &'static str) -> Self {
+        Self { body, sha: redis::Script::new(body).get_hash().to_owned() }
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident: $($file:literal)+;)*) => {$(
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!($(include_str!(concat!("scripts/", $file))),+))
+        });
+    )*};
+}
+
+scripts! {
+    LEASE: "key.lua" "lease.lua";
+    FILL: "key.lua" "fill.lua";
+    RELEASE: "key.lua" "release.lua";
+    INVALIDATE: "key.lua" "invalidate.lua";
+    SERVICE: "stamp.lua" "service.lua";
+    CLEAR: "stamp.lua" "clear.lua";
+}
+
+/// A command that a script carries out.
+pub(crate) trait Command {
+    type Outcome;
+
+    fn script(&self) -> &'static Script;
+
+    fn key(&self) -> &str;
+
+    /// Writes the arguments after the key.
+    fn write(&self, cmd: &mut Cmd);
+
+    /// What a reply says that begins with this code.
+    fn outcome(code: i64, rest: Rest) -> Option<Self::Outcome>;
+
+    /// About how long the arguments are.
+    fn size(&self) -> usize {
+        256
+    }
+
+    /// By the name of the script, which a server may not know: see [`is_unknown`].
+    fn by_sha(&self) -> Cmd {
+        self.cmd("EVALSHA", &self.script().sha)
+    }
+
+    /// With the script, which the server knows from then on.
+    fn by_body(&self) -> Cmd {
+        self.cmd("EVAL", self.script().body)
+    }
+
+    fn cmd(&self, name: &str, script: &str) -> Cmd {
+        let mut cmd = Cmd::with_capacity(10, script.len() + self.key().len() + self.size());
+        cmd.arg(name).arg(script).arg(1).arg(self.key());
+        self.write(&mut cmd);
+        cmd
+    }
+
+    /// What the server answered; `None` if that is no answer to this command.
+    fn answer(value: Value) -> Option<Answer<Self::Outcome>> {
+        let Value::Array(values) = value else {
+            return None;
+        };
+        let mut rest = Rest(values.into_iter());
+        let code = rest.int()?;
+        let now = rest.number()?;
+        Some(Answer { now, outcome: Self::outcome(code, rest)? })
+    }
+}
+
+/// Whether a command by sha has to be sent again by body.
+pub(crate) fn is_unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// What a script said, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer<T> {
+    /// The server's clock, in milliseconds.
+    pub(crate) now: u64,
+    pub(crate) outcome: T,
+}
+
+/// What is left of a reply.
+#[derive(Debug)]
+pub(crate) struct Rest(vec::IntoIter<Value>);
+
+impl Rest {
+    fn int(&mut self) -> Option<i64> {
+        match self.0.next()? {
+            Value::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.int()?.try_into().ok()
+    }
+
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        match self.0.next()? {
+            Value::BulkString(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+fn bytes(Token(token): Token) -> [u8; 16] {
+    token.to_be_bytes()
+}
+
+/// Milliseconds that Redis takes for an expiry.
+fn expiry(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(LONGEST).clamp(1, LONGEST)
+}
+
+fn yes_or_no(code: i64) -> Option<bool> {
+    match code {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}

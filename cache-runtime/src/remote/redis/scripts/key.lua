@@ -1,0 +1,55 @@
+-- What all scripts about one entry begin with. The layout of the bytes is in `blob/mod.rs`.
+local key = KEYS[1]
+local NOBODY = string.rep('\0', 16)
+-- The first bytes of a key: all that is looked at, and all that a caller has to send back of what
+-- it rejects.
+local HEAD = 128
+local PREFIX = 76
+
+local function time_in_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- What stands there: `is` is absent, lease, hold, value, newer or foreign. A lease and a value say
+-- who has the token, if somebody has, and whether somebody awaits a change.
+local function read()
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'none' then return { is = 'absent' } end
+  if kind ~= 'string' then return { is = 'foreign' } end
+  local head = redis.call('GETRANGE', key, 0, HEAD - 1)
+  local length = #head < HEAD and #head or redis.call('STRLEN', key)
+  local first, second = head:byte(1, 2)
+  if first == 0 and length == 18 then
+    return { is = 'lease', token = head:sub(3, 18), awaited = second % 2 == 1 }
+  end
+  if first == 2 and length >= 18 and length % 16 == 2 then
+    return { is = 'hold', flags = second }
+  end
+  if first == 1 and length >= 2 and second > 1 then return { is = 'newer' } end
+  if first ~= 1 or second ~= 1 or length < PREFIX then return { is = 'foreign' } end
+  local flags, stamps = head:byte(3, 4)
+  if stamps < 1 or stamps > 9 or length < PREFIX + 8 * stamps then return { is = 'foreign' } end
+  local token = head:sub(45, 60)
+  return {
+    is = 'value',
+    head = head,
+    flags = flags,
+    awaited = bit.band(flags, 64) ~= 0,
+    fresh_until = struct.unpack('>I8', head, 13),
+    stale_until = struct.unpack('>I8', head, 21),
+    servable_until = struct.unpack('>I8', head, 29),
+    refresh_until = struct.unpack('>I8', head, 37),
+    token = token ~= NOBODY and token or nil,
+  }
+end
+
+-- Puts a time and a token into the value that stands there; its expiry stays.
+local function elect(refresh_until, token)
+  redis.call('SETRANGE', key, 36, struct.pack('>I8', refresh_until) .. token)
+end
+
+-- Waiters look again by themselves, too: that nobody could be told is no error.
+local function wake(channel, message)
+  redis.pcall('PUBLISH', channel, message)
+end

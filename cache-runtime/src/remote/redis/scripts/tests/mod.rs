@@ -1,0 +1,472 @@
+//! The scripts on a real server, with headers made by hand.
+
+mod clear;
+mod fill;
+mod fuzz;
+mod invalidate;
+mod lease;
+mod release;
+mod service;
+mod traces;
+
+use std::{
+    env, fs,
+    io::ErrorKind,
+    path::PathBuf,
+    process::{self, Child, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::{Connection, ConnectionLike as _, FromRedisValue, Value};
+
+use super::*;
+use crate::blob::{self, Codec, Compression, Decoded, Header, Stamps};
+
+const TERM: Duration = Duration::from_secs(10);
+const TERM_MS: u64 = 10_000;
+const LONG: u64 = 60_000;
+
+/// The caller of most tests, and another one.
+const MINE: Token = Token(0x11);
+const OTHER: Token = Token(0x22);
+
+const WAKE: &[u8] = b"wake";
+
+/// A `redis-server` at a socket in a folder of its own.
+///
+/// A shell stands between: when its standard input closes, because this process has let go of it
+/// or was killed, it ends the server and removes the folder.
+struct Server {
+    shell: Child,
+    socket: PathBuf,
+}
+
+impl Server {
+    fn start() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+
+        let number = COUNT.fetch_add(1, Relaxed);
+        let dir = env::temp_dir().join(format!("larder-{}-{number}", process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let socket = dir.join("socket");
+        let shell = process::Command::new("sh")
+            .arg("-c")
+            .arg(
+                r#"command -v redis-server >/dev/null || exit 127
+                redis-server --port 0 --unixsocket "$1/socket" --dir "$1" --save "" \
+                    --appendonly no >"$1/log" 2>&1 </dev/null &
+                cat >/dev/null; kill -9 $!; wait; rm -rf "$1""#,
+            )
+            .args(["sh".as_ref(), dir.as_os_str()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Self { shell, socket };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while server.try_connect().is_none() {
+            let code = server.shell.try_wait().unwrap().and_then(|status| status.code());
+            assert_ne!(code, Some(127), "`redis-server` is not installed; these tests need it");
+            assert!(Instant::now() < deadline, "`redis-server` did not start");
+            thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    fn try_connect(&self) -> Option<Connection> {
+        let client = redis::Client::open(format!("unix://{}", self.socket.display())).unwrap();
+        match client.get_connection() {
+            Ok(mut connection) => connection.check_connection().then_some(connection),
+            Err(error) => {
+                assert_ne!(error.kind(), redis::ErrorKind::InvalidClientConfig);
+                None
+            }
+        }
+    }
+
+    fn connect(&self) -> Connection {
+        self.try_connect().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        match self.shell.wait() {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput),
+        }
+    }
+}
+
+/// All tests share one; each has a key and a channel of its own.
+static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+
+/// A key of one test, and who listens to its channel.
+struct Entry {
+    connection: Connection,
+    listener: Connection,
+    key: String,
+    channel: String,
+}
+
+impl Entry {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+
+        let number = COUNT.fetch_add(1, Relaxed);
+        let channel = format!(":larder:test{number}");
+        let mut listener = SERVER.connect();
+        listener.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let subscribed: Value = redis::cmd("SUBSCRIBE").arg(&channel).query(&mut listener).unwrap();
+        assert!(format!("{subscribed:?}").contains("subscribe"));
+        Self { connection: SERVER.connect(), listener, key: format!("test:{number}"), channel }
+    }
+
+    /// A key that is this.
+    fn with(bytes: &[u8]) -> Self {
+        let mut entry = Self::new();
+        entry.set(bytes, LONG);
+        entry
+    }
+
+    /// A command of Redis.
+    fn redis<T: FromRedisValue>(&mut self, args: &[&[u8]]) -> T {
+        let mut cmd = Cmd::new();
+        for arg in args {
+            cmd.arg(*arg);
+        }
+        cmd.query(&mut self.connection).unwrap()
+    }
+
+    fn run<C: super::Command>(&mut self, command: &C) -> Answer<C::Outcome> {
+        let reply = match command.by_sha().query(&mut self.connection) {
+            Err(error) if is_unknown(&error) => {
+                command.by_body().query(&mut self.connection).unwrap()
+            }
+            reply => reply.unwrap(),
+        };
+        C::answer(reply).unwrap()
+    }
+
+    fn ask(&mut self, ask: Ask, token: Token) -> Leased {
+        self.ask_after(ask, token, &[])
+    }
+
+    fn ask_after(&mut self, ask: Ask, token: Token, seen: &[u8]) -> Leased {
+        let key = self.key.clone();
+        self.run(&Lease { key: &key, token, term: TERM, not_after: None, ask, seen }).outcome
+    }
+
+    fn load(&mut self, token: Token) -> Leased {
+        self.ask(Ask::Load, token)
+    }
+
+    fn fill(&mut self, token: Token, value: &[u8]) -> bool {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        let life = Duration::from_millis(LONG);
+        self.run(&Fill { key: &key, token, value, life, channel: &channel, wake: WAKE }).outcome
+    }
+
+    fn release(&mut self, token: Token, pause: Duration) -> bool {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        self.run(&Release { key: &key, token, pause, channel: &channel, wake: WAKE }).outcome
+    }
+
+    fn invalidate(&mut self) -> Invalidated {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        self.run(&Invalidate { key: &key, channel: &channel, message: b"invalidated" }).outcome
+    }
+
+    fn service(&mut self, server: &str, policy: Policy) -> Answer<Serving> {
+        let key = self.key.clone();
+        self.run(&Service { key: &key, server, policy })
+    }
+
+    fn clear(&mut self) -> Answer<u64> {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        self.run(&Clear { key: &key, channel: &channel, message: b"cleared" })
+    }
+
+    fn set(&mut self, bytes: &[u8], px: u64) {
+        let (key, px) = (self.key.clone(), px.to_string());
+        self.redis::<()>(&[b"SET", key.as_bytes(), bytes, b"PX", px.as_bytes()]);
+    }
+
+    fn get(&mut self) -> Option<Vec<u8>> {
+        let key = self.key.clone();
+        self.redis(&[b"GET", key.as_bytes()])
+    }
+
+    /// What is left of the key's life, in milliseconds.
+    fn left(&mut self) -> i64 {
+        let key = self.key.clone();
+        self.redis(&[b"PTTL", key.as_bytes()])
+    }
+
+    /// The header of the value that stands there.
+    fn header(&mut self) -> Header {
+        let bytes = self.get().unwrap();
+        match blob::decode(&bytes, 1 << 20) {
+            Decoded::Value { header, .. } => header,
+            other => panic!("{other:?} is no value"),
+        }
+    }
+
+    /// What was published since it was last asked.
+    fn heard(&mut self) -> Vec<String> {
+        let channel = self.channel.clone();
+        self.redis::<()>(&[b"PUBLISH", channel.as_bytes(), b"end"]);
+        let mut heard = Vec::new();
+        loop {
+            let fields = match self.listener.recv_response().unwrap() {
+                Value::Array(fields) | Value::Push { data: fields, .. } => fields,
+                other => panic!("{other:?} is no message"),
+            };
+            let message: String = redis::from_redis_value(fields.last().unwrap().clone()).unwrap();
+            if message == "end" {
+                return heard;
+            }
+            heard.push(message);
+        }
+    }
+}
+
+/// The server's clock, in milliseconds.
+fn now() -> u64 {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut SERVER.connect()).unwrap();
+    seconds * 1000 + micros / 1000
+}
+
+/// A header of a value that is fresh, stale and servable for so many milliseconds from now on.
+fn header(fresh: i64, stale: i64, servable: i64) -> Header {
+    let now = now();
+    let at = |offset: i64| now.saturating_add_signed(offset);
+    Header {
+        created: at(-1_000),
+        fresh_until: at(fresh),
+        stale_until: at(stale),
+        servable_until: at(servable),
+        refresh_until: 0,
+        token: None,
+        cost: 5_000,
+        fingerprint: 0xf1f1,
+        stamps: Stamps::of_service(0x5a5a),
+        codec: Codec::Json,
+        compression: Compression::None,
+        negative: false,
+        tagged: false,
+    }
+}
+
+fn fresh() -> Header {
+    header(20_000, 30_000, 40_000)
+}
+
+/// Past its `ttl`, and served while one caller refreshes.
+fn stale() -> Header {
+    header(-10, 30_000, 40_000)
+}
+
+/// Kept only for the case that the function fails.
+fn kept() -> Header {
+    header(-20, -10, 40_000)
+}
+
+/// Past everything.
+fn dead() -> Header {
+    header(-30, -20, -10)
+}
+
+/// A value that `token` refreshes, for so many milliseconds from now on.
+fn refreshed(header: Header, token: Token, left: i64) -> Header {
+    Header { refresh_until: now().saturating_add_signed(left), token: Some(token), ..header }
+}
+
+/// A value that nobody may refresh for so many milliseconds from now on.
+fn paused(header: Header, left: i64) -> Header {
+    Header { refresh_until: now().saturating_add_signed(left), token: None, ..header }
+}
+
+fn value(header: &Header) -> Vec<u8> {
+    // Longer than what LEASE compares.
+    blob::encode(header, &[b'7'; 300]).unwrap()
+}
+
+fn lease(token: Token) -> Vec<u8> {
+    [[0, 0].as_slice(), &bytes(token)].concat()
+}
+
+fn awaited(mut bytes: Vec<u8>) -> Vec<u8> {
+    match bytes[0] {
+        0 => bytes[1] |= 1,
+        _ => bytes[2] |= 1 << 6,
+    }
+    bytes
+}
+
+fn hold(tokens: &[Token]) -> Vec<u8> {
+    let tokens = tokens.iter().flat_map(|token| bytes(*token));
+    [2, 0].into_iter().chain(tokens).collect()
+}
+
+fn newer() -> Vec<u8> {
+    let mut bytes = value(&fresh());
+    bytes[1] = 2;
+    bytes
+}
+
+const ASKS: [Ask; 4] = [Ask::Load, Ask::Early, Ask::Refresh, Ask::Renew];
+
+/// All asks but for a renewal.
+const FIRST_ASKS: [Ask; 3] = [Ask::Load, Ask::Early, Ask::Refresh];
+
+/// Bytes that no version of larder has written.
+fn foreign() -> Vec<Vec<u8>> {
+    let mut all = [
+        &b""[..],
+        b"\0",
+        b"\x01",
+        b"\x01\0",
+        b"\x01\x01",
+        b"\x02",
+        b"\x02\0",
+        b"42",
+        b"{\"id\":42}",
+        b"\x03\x01",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec();
+    // Truncated, too long, without a token, with too few stamps and too many.
+    all.push(lease(MINE)[..17].to_vec());
+    all.push([lease(MINE), vec![0]].concat());
+    all.push(hold(&[MINE])[..17].to_vec());
+    all.push([hold(&[MINE]), vec![0]].concat());
+    let bytes = value(&refreshed(fresh(), MINE, 5_000));
+    all.extend((3..84).map(|length| bytes[..length].to_vec()));
+    for stamps in [0, 10, 255] {
+        let mut bytes = bytes.clone();
+        bytes[3] = stamps;
+        all.push(bytes);
+    }
+    let mut bytes = bytes[..100].to_vec();
+    bytes[3] = 4;
+    all.push(bytes);
+    all
+}
+
+/// Puts something at the key that is no string.
+fn other_types() -> [&'static [&'static str]; 5] {
+    [
+        &["RPUSH", "KEY", "a", "b"],
+        &["HSET", "KEY", "stamp", "1"],
+        &["SADD", "KEY", "a"],
+        &["ZADD", "KEY", "1", "a"],
+        &["XADD", "KEY", "*", "a", "b"],
+    ]
+}
+
+impl Entry {
+    fn with_type(args: &[&str]) -> Self {
+        let mut entry = Self::new();
+        let key = entry.key.clone();
+        let args: Vec<_> = args
+            .iter()
+            .map(|arg| if *arg == "KEY" { key.as_bytes() } else { arg.as_bytes() })
+            .collect();
+        entry.redis::<Value>(&args);
+        entry
+    }
+
+    fn type_of(&mut self) -> String {
+        let key = self.key.clone();
+        self.redis(&[b"TYPE", key.as_bytes()])
+    }
+}
+
+#[test]
+fn the_sha_is_the_one_the_server_has() {
+    let mut connection = SERVER.connect();
+    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &SERVICE, &CLEAR] {
+        let sha: String =
+            redis::cmd("SCRIPT").arg("LOAD").arg(script.body).query(&mut connection).unwrap();
+        assert_eq!(sha, script.sha);
+    }
+}
+
+#[test]
+fn a_script_that_the_server_does_not_know_is_told_apart() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let command = Clear { key: ":larder:new", channel: "channel", message: b"" };
+    let error = command.by_sha().query::<Value>(&mut connection).unwrap_err();
+    assert!(is_unknown(&error));
+    command.by_body().exec(&mut connection).unwrap();
+    command.by_sha().exec(&mut connection).unwrap();
+    let error = redis::cmd("GET").query::<Value>(&mut connection).unwrap_err();
+    assert!(!is_unknown(&error));
+}
+
+#[test]
+fn a_server_of_a_test_ends_with_it() {
+    let server = Server::start();
+    let socket = server.socket.clone();
+    assert!(socket.exists());
+    drop(server);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn what_is_no_answer_to_a_command_is_none() {
+    let int = Value::Int;
+    for value in [
+        Value::Nil,
+        Value::Okay,
+        int(1),
+        Value::Array(vec![]),
+        Value::Array(vec![int(1)]),
+        Value::Array(vec![int(1), int(-1)]),
+        Value::Array(vec![int(99), int(1)]),
+        Value::Array(vec![int(2), int(1)]),
+        Value::Array(vec![int(2), int(1), int(1)]),
+        Value::Array(vec![int(4), int(1), int(-1)]),
+        Value::Array(vec![Value::Nil, int(1), int(1)]),
+    ] {
+        let described = format!("{value:?}");
+        assert_eq!(Lease::answer(value), None, "{described}");
+    }
+    for code in [-1, 2, 99] {
+        assert_eq!(Fill::answer(Value::Array(vec![int(code), int(1)])), None);
+        assert_eq!(Release::answer(Value::Array(vec![int(code), int(1)])), None);
+        assert_eq!(Service::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
+        assert_eq!(Clear::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
+    }
+    assert_eq!(Invalidate::answer(Value::Array(vec![int(3), int(1)])), None);
+}
+
+#[test]
+fn times_are_what_redis_takes() {
+    assert_eq!(expiry(Duration::ZERO), 1);
+    assert_eq!(expiry(Duration::from_micros(1)), 1);
+    assert_eq!(expiry(Duration::from_millis(1_500)), 1_500);
+    assert_eq!(expiry(Duration::MAX), LONGEST);
+    let mut entry = Entry::new();
+    let key = entry.key.clone();
+    let command = Lease {
+        key: &key,
+        token: MINE,
+        term: Duration::MAX,
+        not_after: None,
+        ask: Ask::Load,
+        seen: &[],
+    };
+    assert_eq!(entry.run(&command).outcome, Leased::Granted(Grant::Lease));
+    assert_eq!(entry.run(&command).outcome, Leased::Granted(Grant::Lease));
+    entry.set(&value(&stale()), LONG);
+    assert_eq!(entry.run(&command).outcome, Leased::Granted(Grant::Refresh));
+}

@@ -1,0 +1,185 @@
+//! The traces that broke simpler versions of the protocol, by their numbers in its review, as far
+//! as they can be told at the scripts.
+
+use super::*;
+
+#[test]
+fn trace_6_what_a_reader_rejects_can_be_replaced() {
+    // The reader found another type in a value that is fresh for a long time yet.
+    let rejected = value(&fresh());
+    let mut entry = Entry::with(&rejected);
+    assert_eq!(entry.load(MINE), Leased::Found(rejected.clone()));
+    assert_eq!(entry.ask_after(Ask::Load, MINE, &rejected), Leased::Granted(Grant::Lease),);
+    let repaired = value(&Header { fingerprint: 2, ..fresh() });
+    assert!(entry.fill(MINE, &repaired));
+    // A slower reader that had seen the same does not destroy what has replaced it.
+    assert_eq!(entry.ask_after(Ask::Load, OTHER, &rejected), Leased::Found(repaired));
+}
+
+#[test]
+fn trace_6_what_another_program_stored_raises_no_error_and_is_repaired() {
+    for bytes in [&b"{\"a\":1}"[..], &value(&fresh())[..40], &[0x01; 34], &[b'x'; 500]] {
+        let mut entry = Entry::with(bytes);
+        assert_eq!(entry.load(MINE), Leased::Granted(Grant::Lease));
+        assert!(entry.fill(MINE, &value(&fresh())));
+    }
+    let mut entry = Entry::with_type(other_types()[0]);
+    assert_eq!(entry.load(MINE), Leased::Granted(Grant::Lease));
+    assert!(entry.fill(MINE, &value(&fresh())));
+}
+
+#[test]
+fn trace_6_an_early_refresh_of_a_fresh_value_is_granted() {
+    let mut entry = Entry::with(&value(&fresh()));
+    assert_eq!(entry.ask(Ask::Early, MINE), Leased::Granted(Grant::Refresh));
+    assert!(entry.fill(MINE, &value(&fresh())));
+}
+
+#[test]
+fn trace_6_a_lost_token_does_not_come_back_by_renewal() {
+    let mut entry = Entry::new();
+    assert_eq!(entry.load(MINE), Leased::Granted(Grant::Lease));
+    entry.invalidate();
+    assert_eq!(entry.ask(Ask::Renew, MINE), Leased::Lost);
+    assert_eq!(entry.load(OTHER), Leased::Granted(Grant::Lease));
+    assert_eq!(entry.ask(Ask::Renew, MINE), Leased::Lost);
+    assert!(!entry.fill(MINE, &value(&fresh())));
+    assert!(entry.fill(OTHER, &value(&fresh())));
+}
+
+#[test]
+fn trace_12_who_waits_is_woken_by_all_that_ends_a_run() {
+    let mut entry = Entry::new();
+    let wait = |entry: &mut Entry| {
+        entry.set(&lease(MINE), LONG);
+        assert!(matches!(entry.load(OTHER), Leased::Busy(_)));
+    };
+    wait(&mut entry);
+    assert!(entry.fill(MINE, &value(&fresh())));
+    assert_eq!(entry.heard(), ["wake"]);
+    wait(&mut entry);
+    assert!(entry.release(MINE, Duration::ZERO));
+    assert_eq!(entry.heard(), ["wake"]);
+    wait(&mut entry);
+    entry.invalidate();
+    assert_eq!(entry.heard(), ["invalidated"]);
+    assert!(!entry.fill(MINE, &value(&fresh())));
+    assert_eq!(entry.heard(), ["wake"]);
+}
+
+#[test]
+fn trace_12_nobody_is_woken_who_does_not_wait() {
+    let mut entry = Entry::new();
+    entry.load(MINE);
+    assert!(entry.fill(MINE, &value(&fresh())));
+    entry.ask(Ask::Refresh, MINE);
+    assert!(entry.release(MINE, Duration::ZERO));
+    assert_eq!(entry.heard(), [""; 0]);
+}
+
+#[test]
+fn trace_17_a_refresh_elected_at_the_end_of_life_is_stored() {
+    // Elected 20 ms before the key would go, and the function takes longer.
+    let mut entry = Entry::new();
+    entry.set(&value(&header(10, 20, 20)), 20);
+    assert_eq!(entry.ask(Ask::Early, MINE), Leased::Granted(Grant::Refresh));
+    thread::sleep(Duration::from_millis(30));
+    // Meanwhile nobody runs it a second time, and nobody is served a dead value.
+    assert!(matches!(entry.load(OTHER), Leased::Busy(_)));
+    assert_eq!(entry.ask(Ask::Renew, MINE), Leased::Granted(Grant::Lease));
+    assert!(entry.fill(MINE, &value(&fresh())));
+    assert_eq!(entry.heard(), ["wake"]);
+    assert!(matches!(entry.load(OTHER), Leased::Found(_)));
+}
+
+#[test]
+fn trace_17_after_an_error_the_origin_is_not_hammered() {
+    let mut entry = Entry::with(&value(&stale()));
+    assert_eq!(entry.load(MINE), Leased::Granted(Grant::Refresh));
+    assert!(entry.release(MINE, Duration::from_millis(40)));
+    assert!(matches!(entry.load(OTHER), Leased::Stale(_)));
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(entry.load(OTHER), Leased::Granted(Grant::Refresh));
+}
+
+#[test]
+fn trace_18_the_servers_clock_decides_what_is_fresh() {
+    // A reader whose clock is an hour behind takes this for fresh.
+    let mut entry = Entry::with(&value(&stale()));
+    assert_eq!(entry.load(MINE), Leased::Granted(Grant::Refresh));
+    // And one whose clock is an hour ahead takes this for stale.
+    let bytes = value(&fresh());
+    entry.set(&bytes, LONG);
+    let key = entry.key.clone();
+    let command =
+        Lease { key: &key, token: OTHER, term: TERM, not_after: None, ask: Ask::Load, seen: &[] };
+    let answer = entry.run(&command);
+    assert_eq!(answer.outcome, Leased::Found(bytes));
+    assert!(answer.now < entry.header().fresh_until);
+}
+
+#[test]
+fn trace_21_an_invalidation_reaches_the_values_of_every_version() {
+    // What the old processes of a deploy stored, what the new ones did, and what those of the
+    // next format did.
+    for bytes in [value(&fresh()), value(&Header { fingerprint: 2, ..fresh() }), newer()] {
+        let mut entry = Entry::with(&bytes);
+        assert_eq!(entry.invalidate(), Invalidated::Removed);
+        assert_eq!(entry.get(), None);
+        assert_eq!(entry.heard(), ["invalidated"]);
+    }
+}
+
+#[test]
+fn trace_21_a_run_of_another_version_stores_nothing_after_an_invalidation() {
+    let mut entry = Entry::with(&value(&Header { fingerprint: 2, ..stale() }));
+    assert_eq!(entry.load(OTHER), Leased::Granted(Grant::Refresh));
+    entry.invalidate();
+    assert!(!entry.fill(OTHER, &value(&Header { fingerprint: 2, ..fresh() })));
+    assert_eq!(entry.get(), None);
+}
+
+#[test]
+fn trace_23_a_server_with_old_data_is_outdated_once_for_all() {
+    let mut service = Entry::new();
+    let before = service.service("run-1 repl-1", Policy::Clear).outcome.stamp;
+    let old = value(&Header { stamps: Stamps::of_service(before), ..fresh() });
+    // It came back with the old file, in which the old stamp is, too.
+    let first = service.service("run-2 repl-1", Policy::Clear).outcome;
+    assert!(first.changed);
+    assert_ne!(first.stamp, before);
+    // The second process does not move it again.
+    let second = service.service("run-2 repl-1", Policy::Clear).outcome;
+    assert_eq!(second.stamp, first.stamp);
+    // To a reader the old value's stamp is not the current one, and it replaces it.
+    let mut entry = Entry::with(&old);
+    assert_ne!(*entry.header().stamps, [first.stamp]);
+    assert_eq!(entry.ask_after(Ask::Load, MINE, &old), Leased::Granted(Grant::Lease));
+}
+
+#[test]
+fn sixty_four_callers_at_once_get_one_lease() {
+    let key = Entry::new().key;
+    let granted: usize = thread::scope(|scope| {
+        let callers: Vec<_> = (1..=64)
+            .map(|caller| {
+                let key = key.clone();
+                scope.spawn(move || {
+                    let mut connection = SERVER.connect();
+                    let command = Lease {
+                        key: &key,
+                        token: Token(caller),
+                        term: TERM,
+                        not_after: None,
+                        ask: Ask::Load,
+                        seen: &[],
+                    };
+                    let reply = command.by_body().query(&mut connection).unwrap();
+                    matches!(Lease::answer(reply).unwrap().outcome, Leased::Granted(_))
+                })
+            })
+            .collect();
+        callers.into_iter().map(|caller| usize::from(caller.join().unwrap())).sum()
+    });
+    assert_eq!(granted, 1);
+}

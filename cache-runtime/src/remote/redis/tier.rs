@@ -1,0 +1,603 @@
+//! What a load asks of a remote tier, as commands to Redis.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
+
+use super::{
+    connection::{Connection, Fresh, Greet, Greeting, Reading, Settings, after},
+    failure::Failure,
+    scripts::{self, Answer, Ask, Command, Policy},
+    subscriber::{Kind, Message},
+    url::Address,
+    waiters::{Waiter, Waiters},
+    wire::{Request, number, text},
+};
+use crate::{
+    blob::{self, Compression, Decoded, EncodeError, Header, Stamps},
+    error::Error,
+    remote::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+    sync::{Mutex, lock},
+};
+
+/// What the tier in Redis is made with.
+pub(crate) struct TierSettings {
+    pub(crate) address: Address,
+    pub(crate) service: String,
+    /// For one command.
+    pub(crate) budget: Duration,
+    /// How long a lease lasts that is not renewed.
+    pub(crate) lease: Duration,
+    /// How old what this process knows of the service's stamp may be.
+    pub(crate) max_staleness: Duration,
+    pub(crate) compression: Compression,
+    pub(crate) on_restart: Policy,
+    pub(crate) random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// The tier in Redis. Connects with the first command.
+pub(crate) struct RedisTier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Connection,
+    waiters: Arc<Waiters>,
+    /// Those who asked for a lease and may have to wait: they hear what comes after LEASE.
+    parked: Mutex<HashMap<String, Waiter>>,
+    grants: Mutex<HashMap<Token, Grant>>,
+    /// Also the channel of its messages.
+    service_key: String,
+    /// Of the messages of this process.
+    sender: [u8; 8],
+    budget: Duration,
+    lease: Duration,
+    max_staleness: Duration,
+    compression: Compression,
+    late_grants: AtomicU64,
+}
+
+/// What a lease brought along that its fill needs.
+#[derive(Debug, Clone, Copy)]
+struct Grant {
+    /// The service's stamp, read with the lease and so before the run.
+    stamp: Option<u64>,
+    /// The server's time in milliseconds, and the moment when it arrived here. It was read
+    /// before that: a value seems older by the way of the answer than it is, never younger.
+    server: u64,
+    at: Instant,
+}
+
+/// So many of a kind at most; they are given back by those who took them, or were forgotten.
+const MOST: usize = 4096;
+
+impl RedisTier {
+    pub(crate) fn new(settings: TierSettings) -> Self {
+        let service_key = format!(":larder:{}", settings.service);
+        let random = Arc::clone(&settings.random);
+        let waiters = Waiters::new(move || random());
+        let random = Arc::clone(&settings.random);
+        let connection = Connection::new(
+            Settings {
+                address: settings.address,
+                service_key: service_key.clone(),
+                budget: settings.budget,
+                max_staleness: settings.max_staleness,
+                random: Box::new(move || random()),
+            },
+            Greeter { service_key: service_key.clone(), on_restart: settings.on_restart },
+            Arc::clone(&waiters) as _,
+        );
+        let inner = Inner {
+            connection,
+            waiters,
+            parked: Mutex::default(),
+            grants: Mutex::default(),
+            service_key,
+            sender: (settings.random)().to_be_bytes(),
+            budget: settings.budget,
+            lease: settings.lease,
+            max_staleness: settings.max_staleness,
+            compression: settings.compression,
+            late_grants: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What has happened on the connection.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.inner.connection
+    }
+
+    /// Leases that were granted after their callers had gone, and given back.
+    pub(crate) fn late_grants(&self) -> u64 {
+        self.inner.late_grants.load(Relaxed)
+    }
+}
+
+impl Remote for RedisTier {
+    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got> {
+        Box::pin(self.inner.get(key))
+    }
+
+    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased> {
+        Box::pin(async move {
+            let inner = &self.inner;
+            inner.park(key);
+            let leased = inner.lease(key, token, seen).await;
+            if !matches!(leased, Ok(Leased::Busy)) {
+                let waiter = lock(&inner.parked).remove(key);
+                drop(waiter);
+            }
+            leased
+        })
+    }
+
+    fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let command = scripts::Lease {
+                key,
+                token,
+                term: self.inner.lease,
+                not_after: None,
+                ask: Ask::Renew,
+                seen: &[],
+            };
+            let answer = self.inner.run(&command).await?;
+            Ok(matches!(answer.outcome, scripts::Leased::Granted(_)))
+        })
+    }
+
+    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool> {
+        Box::pin(self.inner.fill(key, token, value))
+    }
+
+    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
+        Box::pin(self.inner.release(key, token))
+    }
+
+    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let message = self.inner.message(Kind::Invalidated, key);
+            let channel = &self.inner.service_key;
+            self.inner.run(&scripts::Invalidate { key, channel, message: &message }).await?;
+            Ok(())
+        })
+    }
+
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change> {
+        Box::pin(async move {
+            let inner = &self.inner;
+            let parked = lock(&inner.parked).remove(key);
+            let mut waiter = parked.unwrap_or_else(|| inner.waiters.wait(key));
+            let change = waiter.changed(inner.connection.broken()).await;
+            // It goes on to hear, and to wait longer between two looks.
+            let old = lock(&inner.parked).insert(key.to_owned(), waiter);
+            drop(old);
+            Ok(change)
+        })
+    }
+
+    fn clear(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let message = self.inner.message(Kind::Clear, "");
+            let key = &self.inner.service_key;
+            let sent = Instant::now();
+            let clear = scripts::Clear { key, channel: key, message: &message };
+            let answer = self.inner.run(&clear).await?;
+            self.inner.connection.note(Some(answer.outcome), sent);
+            Ok(())
+        })
+    }
+
+    fn is_usable(&self) -> bool {
+        self.inner.connection.is_usable()
+    }
+}
+
+impl Inner {
+    async fn get(&self, key: &str) -> Result<Got, Error> {
+        let sent = Instant::now();
+        let mut get = Cmd::with_capacity(2, 3 + key.len());
+        get.arg("GET").arg(key);
+        let known = self
+            .connection
+            .reading()
+            .filter(|reading| sent.saturating_duration_since(reading.sent) <= self.max_staleness);
+        let Some(reading) = known else {
+            return Box::pin(self.get_with_stamp(get, sent)).await;
+        };
+        let value = self.connection.run_from(sent, Request::Command(get), self.budget).await;
+        let Some(bytes) = bytes(value)? else {
+            return Ok(Got::Nothing);
+        };
+        let judged = judge(bytes, Some(&reading), sent);
+        match judged {
+            // What is known here may be older than the value.
+            Judged::Value(value) if value.stamp != reading.stamp => {
+                let current = Box::pin(self.current_stamp()).await?;
+                Ok(Judged::Value(value).got(current))
+            }
+            judged => Ok(judged.got(reading.stamp)),
+        }
+    }
+
+    /// The value and the stamp on the same way.
+    async fn get_with_stamp(&self, get: Cmd, sent: Instant) -> Result<Got, Error> {
+        let mut both = Pipeline::new();
+        both.add_command(get).add_command(self.read_stamp());
+        let answer = self.connection.run(Request::Pipeline(both), self.budget).await?;
+        let [value, stamp] = two(answer)?;
+        let stamp = self.noted(&stamp, sent)?;
+        let value = match value {
+            Value::ServerError(error) => Err(Failure::of_server(&error)),
+            value => Ok(value),
+        };
+        let Some(bytes) = bytes(value)? else {
+            return Ok(Got::Nothing);
+        };
+        // Without one before, there is a connection by now.
+        Ok(judge(bytes, self.connection.reading().as_ref(), sent).got(stamp))
+    }
+
+    async fn lease(self: &Arc<Self>, key: &str, token: Token, seen: Seen) -> Result<Leased, Error> {
+        let (ask, mut seen) = match seen {
+            Seen::Nothing => (Ask::Load, Vec::new()),
+            Seen::Rejected(Rejected(seen)) => (Ask::Load, seen),
+            Seen::Refresh => (Ask::Refresh, Vec::new()),
+        };
+        // A value that comes in between and cannot be used is replaced in a second attempt.
+        for _ in 0..2 {
+            let (leased, stamp) = self.ask(key, token, ask, &seen).await?;
+            let (bytes, is_stale) = match leased {
+                scripts::Leased::Granted(_) => return Ok(Leased::Granted),
+                scripts::Leased::Busy(_) => return Ok(Leased::Busy),
+                scripts::Leased::Held => return Ok(Leased::Held),
+                scripts::Leased::Newer => return Ok(Leased::Newer),
+                scripts::Leased::Late | scripts::Leased::Lost => {
+                    return Err(Error::Timeout { budget: self.budget });
+                }
+                scripts::Leased::Found(bytes) => (bytes, false),
+                scripts::Leased::Stale(bytes) => (bytes, true),
+            };
+            match judge(bytes, self.connection.reading().as_ref(), Instant::now()) {
+                Judged::Value(value) if value.stamp == stamp => {
+                    let life = if is_stale { value.stale } else { value.found.life };
+                    return Ok(if life.is_zero() {
+                        Leased::Busy
+                    } else {
+                        Leased::Found(Found { life, ..value.found })
+                    });
+                }
+                Judged::Value(value) => seen = value.found.seen.0,
+                Judged::Foreign(Rejected(bytes)) => seen = bytes,
+                Judged::Nothing => {}
+                Judged::Newer => return Ok(Leased::Newer),
+            }
+        }
+        // It changes faster than it can be asked for.
+        Ok(Leased::Busy)
+    }
+
+    /// LEASE, and the stamp that stands then.
+    async fn ask(
+        self: &Arc<Self>,
+        key: &str,
+        token: Token,
+        ask: Ask,
+        seen: &[u8],
+    ) -> Result<(scripts::Leased, Option<u64>), Error> {
+        let sent = Instant::now();
+        let not_after = self.connection.reading().map(|reading| {
+            // Later by as much as the server's clock may be ahead of what is known of it.
+            reading.server_millis(after(sent, self.budget.saturating_add(reading.error))) + 1
+        });
+        let command = scripts::Lease { key, token, term: self.lease, not_after, ask, seen };
+        let request = Request::of(&command).and(self.read_stamp());
+        let (late, late_key) = (Arc::downgrade(self), key.to_owned());
+        let on_late = move |answered| come_late(&late, late_key, token, answered);
+        let answer = self.connection.run_or_late(request, self.budget, on_late).await?;
+        let at = Instant::now();
+        let [leased, stamp] = two(answer)?;
+        let stamp = self.noted(&stamp, sent)?;
+        let Some(Answer { now, outcome }) = scripts::Lease::answer(leased) else {
+            return Err(Failure::Garbage.into());
+        };
+        if let scripts::Leased::Granted(_) = outcome {
+            let mut grants = lock(&self.grants);
+            if grants.len() >= MOST {
+                // None of these stands any more, unless somebody goes on to renew it.
+                grants
+                    .retain(|_, grant| at.duration_since(grant.at) < self.lease.saturating_mul(10));
+            }
+            grants.insert(token, Grant { stamp, server: now, at });
+        }
+        Ok((outcome, stamp))
+    }
+
+    async fn fill(&self, key: &str, token: Token, value: Fill) -> Result<bool, Error> {
+        let grant = lock(&self.grants).remove(&token);
+        let Some((grant, stamp)) = grant.and_then(|grant| Some((grant, grant.stamp?))) else {
+            // Nobody could tell whether a value without a stamp is still good.
+            return self.release(key, token).await.map(|_| false);
+        };
+        let now = grant.server.saturating_add(millis(grant.at.elapsed()));
+        let until = now.saturating_add(millis(value.life));
+        let header = Header {
+            created: now.saturating_sub(millis(value.age)),
+            fresh_until: until,
+            stale_until: until,
+            servable_until: until,
+            refresh_until: 0,
+            token: None,
+            cost: u64::try_from(value.cost.as_micros()).unwrap_or(u64::MAX),
+            fingerprint: value.fingerprint,
+            stamps: Stamps::of_service(stamp),
+            codec: value.codec,
+            compression: self.compression,
+            negative: value.negative,
+            tagged: false,
+        };
+        let bytes = match blob::encode(&header, &value.payload) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Whoever waits for it need not wait until the lease ends.
+                let _ = self.release(key, token).await;
+                return Err(match error {
+                    EncodeError::TooLarge { bytes, limit } => Error::TooLarge { bytes, limit },
+                    EncodeError::Value(_) | EncodeError::Feature(_) => Error::Refused,
+                });
+            }
+        };
+        let wake = self.message(Kind::Wake, key);
+        let fill = scripts::Fill {
+            key,
+            token,
+            value: &bytes,
+            life: value.life,
+            channel: &self.service_key,
+            wake: &wake,
+        };
+        Ok(self.run(&fill).await?.outcome)
+    }
+
+    async fn release(&self, key: &str, token: Token) -> Result<bool, Error> {
+        lock(&self.grants).remove(&token);
+        let wake = self.message(Kind::Wake, key);
+        let release = scripts::Release {
+            key,
+            token,
+            pause: Duration::ZERO,
+            channel: &self.service_key,
+            wake: &wake,
+        };
+        Ok(self.run(&release).await?.outcome)
+    }
+
+    /// Registers a waiter for what comes after the command that is sent next.
+    fn park(&self, key: &str) {
+        let mut parked = lock(&self.parked);
+        if parked.contains_key(key) {
+            return;
+        }
+        // They lose what they would have heard, and look again by themselves.
+        let forgotten =
+            if parked.len() >= MOST { std::mem::take(&mut *parked) } else { HashMap::new() };
+        parked.insert(key.to_owned(), self.waiters.wait(key));
+        drop(parked);
+        drop(forgotten);
+    }
+
+    async fn run<C: Command>(&self, command: &C) -> Result<Answer<C::Outcome>, Error> {
+        let answer = self.connection.run(Request::of(command), self.budget).await?;
+        C::answer(answer).ok_or_else(|| Failure::Garbage.into())
+    }
+
+    fn message(&self, kind: Kind, text: &str) -> Vec<u8> {
+        Message { kind, sender: self.sender, text }.bytes()
+    }
+
+    fn read_stamp(&self) -> Cmd {
+        Cmd::new().arg("HGET").arg(&self.service_key).arg("stamp").take()
+    }
+
+    async fn current_stamp(&self) -> Result<Option<u64>, Error> {
+        let sent = Instant::now();
+        let request = Request::Command(self.read_stamp());
+        let answer = self.connection.run(request, self.budget).await?;
+        self.noted(&answer, sent)
+    }
+
+    fn noted(&self, answer: &Value, sent: Instant) -> Result<Option<u64>, Error> {
+        let stamp = match answer {
+            Value::ServerError(error) => return Err(Failure::of_server(error).into()),
+            answer => number(answer),
+        };
+        self.connection.note(stamp, sent);
+        Ok(stamp)
+    }
+}
+
+/// The bytes of a key, none for a list of another program; `None` for no key.
+fn bytes(answered: Result<Value, Failure>) -> Result<Option<Vec<u8>>, Failure> {
+    match answered {
+        Ok(Value::Nil) => Ok(None),
+        Ok(Value::BulkString(bytes)) => Ok(Some(bytes)),
+        Err(Failure::Refused("WRONGTYPE")) => Ok(Some(Vec::new())),
+        Ok(_) => Err(Failure::Garbage),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What the bytes of a key were when they were asked for, whether or not a value among them is of
+/// the current stamp.
+fn judge(mut bytes: Vec<u8>, reading: Option<&Reading>, asked: Instant) -> Judged {
+    let seen = |bytes: &[u8]| Rejected(bytes.get(..scripts::SEEN).unwrap_or(bytes).to_vec());
+    let (header, unpacked) = match blob::decode(&bytes, blob::MAX_DECOMPRESSED) {
+        Decoded::Lease | Decoded::Hold => return Judged::Nothing,
+        Decoded::Newer => return Judged::Newer,
+        Decoded::Foreign => return Judged::Foreign(seen(&bytes)),
+        Decoded::Value { header, payload: Cow::Borrowed(_) } => (header, None),
+        Decoded::Value { header, payload: Cow::Owned(payload) } => (header, Some(payload)),
+    };
+    // While the server's time is not known, LEASE decides.
+    let Some(reading) = reading else {
+        return Judged::Nothing;
+    };
+    let now = reading.server_millis(asked);
+    let seen = seen(&bytes);
+    let payload = unpacked.unwrap_or_else(|| {
+        bytes.drain(..header.len());
+        bytes
+    });
+    let is_servable = now < header.servable_until;
+    let left = |until: u64| {
+        let left = if is_servable { until.saturating_sub(now) } else { 0 };
+        Duration::from_millis(left)
+    };
+    Judged::Value(Judgement {
+        stamp: header.stamps.first().copied(),
+        stale: left(header.stale_until),
+        found: Found {
+            payload,
+            codec: header.codec,
+            negative: header.negative,
+            fingerprint: header.fingerprint,
+            age: Duration::from_millis(now.saturating_sub(header.created)),
+            life: left(header.fresh_until),
+            seen,
+        },
+    })
+}
+
+/// What the bytes of a key are to a reader.
+enum Judged {
+    /// Also a lease or a hold.
+    Nothing,
+    Value(Judgement),
+    Newer,
+    Foreign(Rejected),
+}
+
+struct Judgement {
+    /// The service's.
+    stamp: Option<u64>,
+    /// What is left of its life as a stale one.
+    stale: Duration,
+    /// With what is left of its life as a fresh one.
+    found: Found,
+}
+
+impl Judged {
+    /// What a reader gets, by the stamp that stands.
+    fn got(self, stamp: Option<u64>) -> Got {
+        match self {
+            Self::Value(value) if value.stamp != stamp => Got::Rejected(value.found.seen),
+            Self::Value(value) if value.found.life.is_zero() => Got::Nothing,
+            Self::Value(value) => Got::Found(value.found),
+            Self::Foreign(seen) => Got::Rejected(seen),
+            Self::Nothing => Got::Nothing,
+            Self::Newer => Got::Newer,
+        }
+    }
+}
+
+/// An answer to LEASE that nobody waits for any more.
+fn come_late(inner: &Weak<Inner>, key: String, token: Token, answered: Result<Value, Failure>) {
+    let granted = match answered.map(two) {
+        Ok(Ok([leased, _])) => match scripts::Lease::answer(leased) {
+            Some(answer) => matches!(answer.outcome, scripts::Leased::Granted(_)),
+            None => true,
+        },
+        // It may have been granted.
+        Ok(Err(_)) | Err(Failure::Lost | Failure::Garbage) => true,
+        Err(_) => false,
+    };
+    let Some(inner) = inner.upgrade().filter(|_| granted) else {
+        return;
+    };
+    inner.late_grants.fetch_add(1, Relaxed);
+    tokio::spawn(async move {
+        // A lease that is not released expires.
+        let _ = inner.release(&key, token).await;
+    });
+}
+
+fn two(answer: Value) -> Result<[Value; 2], Failure> {
+    let Value::Array(answers) = answer else {
+        return Err(Failure::Garbage);
+    };
+    answers.try_into().map_err(|_| Failure::Garbage)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Meets a server: reads the service's stamp, makes one if there is none, and moves it if this
+/// is not the server that was met last.
+struct Greeter {
+    service_key: String,
+    on_restart: Policy,
+}
+
+impl Greet for Greeter {
+    fn greet<'a>(&'a self, fresh: &'a Fresh) -> Greeting<'a> {
+        Box::pin(async move {
+            let met = self.met(fresh).await?;
+            // A login that may not ask who the server is changes nothing for those who may.
+            let server = match fresh.server() {
+                "" => met.as_deref().unwrap_or_default(),
+                server => server,
+            };
+            let command =
+                scripts::Service { key: &self.service_key, server, policy: self.on_restart };
+            match fresh.run(Request::of(&command)).await {
+                Ok(answer) => scripts::Service::answer(answer).map(drop).ok_or(Failure::Garbage),
+                // It takes no writes: it can be read if there is nothing to write.
+                Err(failure @ Failure::Refused("READONLY" | "OOM")) => {
+                    let is_known = met.as_deref() == Some(server);
+                    if is_known { Ok(()) } else { Err(failure) }
+                }
+                Err(failure) => Err(failure),
+            }
+        })
+    }
+}
+
+impl Greeter {
+    /// The server that was met last.
+    async fn met(&self, fresh: &Fresh) -> Result<Option<String>, Failure> {
+        let read = Cmd::new().arg("HGET").arg(&self.service_key).arg("server").take();
+        match fresh.run(Request::Command(read)).await {
+            Ok(answer) => Ok(text(&answer).map(str::to_owned)),
+            // The script makes it a hash again.
+            Err(Failure::Refused("WRONGTYPE")) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl fmt::Debug for RedisTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTier")
+            .field("connection", &self.inner.connection)
+            .field("late_grants", &self.late_grants())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod tests;

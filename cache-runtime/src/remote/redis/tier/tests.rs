@@ -1,0 +1,462 @@
+//! The tier on a real server: two processes are two tiers.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use tokio::time::{sleep, timeout};
+
+use super::{
+    super::connection::tests::{
+        proxy::{Mode, Proxy},
+        server::RedisServer,
+        until,
+    },
+    *,
+};
+use crate::blob::Codec;
+
+const BUDGET: Duration = Duration::from_millis(100);
+const MINE: Token = Token(0x11 << 64 | 0x22);
+const OTHER: Token = Token(0x33);
+const KEY: &str = "shop:user:42";
+const SERVICE: &str = ":larder:shop";
+
+pub(super) fn settings(url: &str) -> TierSettings {
+    let count = AtomicU64::new(99);
+    TierSettings {
+        address: Address::parse(url).unwrap(),
+        service: "shop".to_owned(),
+        budget: BUDGET,
+        lease: Duration::from_secs(10),
+        max_staleness: Duration::from_secs(1),
+        compression: Compression::None,
+        on_restart: Policy::Clear,
+        random: Arc::new(move || count.fetch_add(7919, SeqCst)),
+    }
+}
+
+/// A process that is connected.
+async fn tier(url: &str) -> RedisTier {
+    let tier = RedisTier::new(settings(url));
+    up(&tier).await;
+    tier
+}
+
+/// As `tier`, of a server that knows the scripts.
+async fn warm_tier(url: &str) -> RedisTier {
+    let tier = tier(url).await;
+    tier.lease("shop:nothing", OTHER, Seen::Nothing).await.unwrap();
+    tier.release("shop:nothing", OTHER).await.unwrap();
+    tier
+}
+
+async fn up(tier: &RedisTier) {
+    until(async || tier.get("shop:nothing").await.is_ok()).await;
+    until(async || tier.connection().counts().subscriptions > 0).await;
+}
+
+pub(super) fn value(payload: &str) -> Fill {
+    Fill {
+        payload: payload.as_bytes().to_vec(),
+        codec: Codec::Json,
+        negative: false,
+        fingerprint: 7,
+        age: Duration::from_millis(300),
+        life: Duration::from_secs(60),
+        cost: Duration::from_millis(5),
+    }
+}
+
+async fn store(tier: &RedisTier, payload: &str) {
+    let token = Token(u128::from(payload.len() as u64) + 1000);
+    assert_eq!(tier.lease(KEY, token, Seen::Nothing).await.unwrap(), Leased::Granted);
+    assert!(tier.fill(KEY, token, value(payload)).await.unwrap());
+}
+
+async fn found(tier: &RedisTier) -> Found {
+    match tier.get(KEY).await.unwrap() {
+        Got::Found(found) => found,
+        got => panic!("{got:?}"),
+    }
+}
+
+async fn rejected(tier: &RedisTier) -> Rejected {
+    match tier.get(KEY).await.unwrap() {
+        Got::Rejected(rejected) => rejected,
+        got => panic!("{got:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_one_process_is_found_by_another() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    assert_eq!(one.get(KEY).await.unwrap(), Got::Nothing);
+    store(&one, "\"Zoë\"").await;
+    let found = found(&two).await;
+    assert_eq!(found.payload, "\"Zoë\"".as_bytes());
+    assert_eq!((found.codec, found.negative, found.fingerprint), (Codec::Json, false, 7));
+    assert!(found.age >= Duration::from_millis(300) && found.age < Duration::from_secs(5));
+    assert!(found.life > Duration::from_secs(55) && found.life <= Duration::from_secs(60));
+    let left: u64 = server.command(&["PTTL", KEY]).parse().unwrap();
+    assert!(left > 55_000 && left <= 60_000);
+    assert!(lock(&one.inner.grants).is_empty() && lock(&one.inner.parked).is_empty());
+}
+
+#[tokio::test]
+async fn a_none_and_a_compressed_value_are_found() {
+    let server = RedisServer::start();
+    let compression = if cfg!(feature = "lz4") { Compression::Lz4 } else { Compression::None };
+    let one = RedisTier::new(TierSettings { compression, ..settings(&server.url()) });
+    let long = "a".repeat(10_000);
+    store(&one, &long).await;
+    assert_eq!(found(&one).await.payload, long.as_bytes());
+    one.invalidate(KEY).await.unwrap();
+    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
+    one.fill(KEY, MINE, Fill { negative: true, ..value("") }).await.unwrap();
+    let none = found(&one).await;
+    assert!(none.negative && none.payload.is_empty());
+}
+
+#[tokio::test]
+async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
+    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+    assert!(one.renew(KEY, MINE).await.unwrap());
+    assert!(!two.renew(KEY, OTHER).await.unwrap());
+    // Before the waiter waits: what comes after its LEASE is heard.
+    assert!(one.fill(KEY, MINE, value("1")).await.unwrap());
+    let mut changes = Vec::new();
+    while changes.last() != Some(&Change::Woken) {
+        changes.push(two.changed(KEY).await.unwrap());
+        assert!(changes.len() < 100, "{changes:?}");
+    }
+    assert_eq!(found(&two).await.payload, b"1");
+    match two.lease(KEY, OTHER, Seen::Nothing).await.unwrap() {
+        Leased::Found(found) => assert_eq!(found.payload, b"1"),
+        leased => panic!("{leased:?}"),
+    }
+    assert!(lock(&two.inner.parked).is_empty() && two.inner.waiters.len() == 0);
+}
+
+#[tokio::test]
+async fn a_release_wakes_and_an_invalidation_says_so() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    for (change, invalidate) in [(Change::Woken, false), (Change::Invalidated, true)] {
+        assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
+        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+        if invalidate {
+            one.invalidate(KEY).await.unwrap();
+            assert!(!one.fill(KEY, MINE, value("1")).await.unwrap(), "its lease is gone");
+        } else {
+            assert!(one.release(KEY, MINE).await.unwrap());
+            assert!(!one.release(KEY, MINE).await.unwrap());
+        }
+        let mut seen = Change::Poll;
+        for _ in 0..100 {
+            seen = two.changed(KEY).await.unwrap();
+            if seen != Change::Poll {
+                break;
+            }
+        }
+        // A refused fill wakes as well, so of two messages the last one may be seen.
+        assert!(seen == change || invalidate && seen == Change::Woken, "{seen:?}");
+        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Granted);
+        two.release(KEY, OTHER).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_redis_is_gone() {
+    let mut server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
+    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+    server.kill();
+    until(async || !two.is_usable()).await;
+    assert_eq!(two.changed(KEY).await.unwrap(), Change::Poll);
+    assert!(matches!(two.get(KEY).await, Err(Error::Unavailable)));
+}
+
+#[tokio::test]
+async fn a_refresh_takes_over_and_the_loser_stores_nothing() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    store(&one, "1").await;
+    assert_eq!(one.lease(KEY, MINE, Seen::Refresh).await.unwrap(), Leased::Granted);
+    assert_eq!(found(&one).await.payload, b"1", "served meanwhile");
+    assert_eq!(one.lease(KEY, OTHER, Seen::Refresh).await.unwrap(), Leased::Granted);
+    assert!(!one.fill(KEY, MINE, value("2")).await.unwrap());
+    assert!(one.fill(KEY, OTHER, value("3")).await.unwrap());
+    assert_eq!(found(&one).await.payload, b"3");
+}
+
+#[tokio::test]
+async fn a_clear_is_exact_here_and_soon_elsewhere() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    store(&one, "1").await;
+    assert_eq!(found(&two).await.payload, b"1");
+    one.clear().await.unwrap();
+    let seen = rejected(&one).await;
+    until(async || matches!(two.get(KEY).await.unwrap(), Got::Rejected(_))).await;
+    // Replaced by a lease, and the new value counts at once, also where an older stamp is known.
+    assert_eq!(one.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap(), Leased::Granted);
+    one.clear().await.unwrap();
+    assert!(one.fill(KEY, MINE, value("2")).await.unwrap());
+    rejected(&one).await;
+}
+
+#[tokio::test]
+async fn a_run_that_began_before_a_clear_elsewhere_is_of_no_use() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    assert_eq!(two.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
+    one.clear().await.unwrap();
+    assert!(two.fill(KEY, MINE, value("1")).await.unwrap());
+    let seen = rejected(&one).await;
+    // One that begins after it is good, though the process may not have heard of the clear.
+    let leased = two.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap();
+    assert_eq!(leased, Leased::Granted);
+    assert!(two.fill(KEY, MINE, value("2")).await.unwrap());
+    assert_eq!(found(&one).await.payload, b"2");
+    assert_eq!(found(&two).await.payload, b"2");
+}
+
+#[tokio::test]
+async fn a_value_that_is_newer_than_what_is_known_of_the_stamp_is_found() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    // No heart beats between the clear and the read.
+    for payload in ["1", "22", "333"] {
+        one.clear().await.unwrap();
+        one.invalidate(KEY).await.unwrap();
+        store(&one, payload).await;
+        assert_eq!(found(&two).await.payload, payload.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_stamp_that_was_read_too_long_ago_is_read_with_the_value() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    store(&one, "1").await;
+    let reads = || {
+        let stats = server.command(&["INFO", "commandstats"]);
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_hget:")).unwrap().to_owned();
+        let (_, calls) = line.split_once("calls=").unwrap();
+        calls.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let heartbeats = || one.connection().counts().heartbeats;
+    // Of a few rounds one is without a heartbeat in between.
+    until(async || {
+        let (beats, before) = (heartbeats(), reads());
+        found(&one).await;
+        let fresh = reads() - before;
+        one.connection().age(Duration::from_secs(2));
+        found(&one).await;
+        let stale = reads() - before;
+        beats == heartbeats() && (fresh, stale) == (0, 1)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_program_has_put_there_is_replaced() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    for put in [
+        ["SET", KEY, "{\"a\":1}"],
+        ["SET", KEY, ""],
+        ["SET", KEY, "\u{1}\u{1}truncated"],
+        ["RPUSH", KEY, "a list"],
+    ] {
+        server.command(&put);
+        let seen = rejected(&one).await;
+        let leased = one.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap();
+        assert_eq!(leased, Leased::Granted, "{put:?}");
+        assert!(one.fill(KEY, MINE, value("1")).await.unwrap());
+        assert_eq!(found(&one).await.payload, b"1");
+        server.command(&["DEL", KEY]);
+    }
+    server.command(&["SET", KEY, "\u{1}\u{2}of a later format"]);
+    assert_eq!(one.get(KEY).await.unwrap(), Got::Newer);
+    assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Newer);
+    assert_eq!(server.command(&["STRLEN", KEY]), "19");
+}
+
+#[tokio::test]
+async fn a_value_that_the_caller_cannot_use_is_replaced() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    store(&one, "1").await;
+    let seen = found(&one).await.seen;
+    let leased = one.lease(KEY, MINE, Seen::Rejected(seen.clone())).await.unwrap();
+    assert_eq!(leased, Leased::Granted);
+    assert!(one.fill(KEY, MINE, value("2")).await.unwrap());
+    // What was rejected does not stand there any more.
+    match one.lease(KEY, OTHER, Seen::Rejected(seen)).await.unwrap() {
+        Leased::Found(found) => assert_eq!(found.payload, b"2"),
+        leased => panic!("{leased:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_life_ends_by_the_servers_clock() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
+    one.fill(KEY, MINE, Fill { life: Duration::from_millis(150), ..value("1") }).await.unwrap();
+    // Not by the expiry of the key.
+    server.command(&["PERSIST", KEY]);
+    assert_eq!(found(&one).await.payload, b"1");
+    until(async || one.get(KEY).await.unwrap() == Got::Nothing).await;
+    assert_eq!(one.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Granted);
+}
+
+#[tokio::test]
+async fn a_grant_without_a_lease_of_ours_stores_nothing() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    assert!(!one.fill(KEY, MINE, value("1")).await.unwrap());
+    assert_eq!(one.get(KEY).await.unwrap(), Got::Nothing);
+}
+
+#[tokio::test]
+async fn a_grant_that_comes_late_is_released() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let one = warm_tier(&proxy.url()).await;
+    proxy.set(Mode::Delay(Duration::from_millis(150)));
+    let leased = one.lease(KEY, MINE, Seen::Nothing).await;
+    assert!(matches!(leased, Err(Error::Timeout { budget: BUDGET })), "{leased:?}");
+    assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
+    proxy.set(Mode::Pass);
+    until(async || server.command(&["EXISTS", KEY]) == "0").await;
+    assert_eq!(one.late_grants(), 1);
+}
+
+#[tokio::test]
+async fn a_grant_whose_caller_is_gone_is_released() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let one = warm_tier(&proxy.url()).await;
+    proxy.set(Mode::Delay(Duration::from_millis(60)));
+    assert!(timeout(BUDGET / 5, one.lease(KEY, MINE, Seen::Nothing)).await.is_err());
+    until(async || one.late_grants() == 1).await;
+    until(async || server.command(&["EXISTS", KEY]) == "0").await;
+}
+
+#[tokio::test]
+async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let one = warm_tier(&proxy.url()).await;
+    proxy.set(Mode::Drop);
+    assert!(one.lease(KEY, MINE, Seen::Nothing).await.is_err());
+    until(async || !one.is_usable() || one.get(KEY).await.is_ok()).await;
+    assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
+    proxy.set(Mode::Pass);
+    until(async || server.command(&["EXISTS", KEY]) == "0").await;
+    assert_eq!(one.late_grants(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_that_reaches_the_server_late_does_nothing() {
+    let server = RedisServer::start();
+    let one = warm_tier(&server.url()).await;
+    server.hang();
+    assert!(one.lease(KEY, MINE, Seen::Nothing).await.is_err());
+    // Longer than the budget, shorter than the connection is given up for.
+    sleep(Duration::from_millis(60)).await;
+    server.resume();
+    until(async || one.get(KEY).await.is_ok()).await;
+    assert_eq!(server.command(&["EXISTS", KEY]), "0");
+}
+
+#[tokio::test]
+async fn a_server_with_old_data_is_outdated_once_for_all() {
+    let mut server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    store(&one, "1").await;
+    server.command(&["SAVE"]);
+    one.invalidate(KEY).await.unwrap();
+    server.restart();
+    assert_eq!(server.command(&["EXISTS", KEY]), "1", "it came back");
+    up(&one).await;
+    up(&two).await;
+    rejected(&one).await;
+    let seen = rejected(&two).await;
+    // Both have met the new server; it is outdated once.
+    assert_eq!(two.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap(), Leased::Granted);
+    assert!(two.fill(KEY, MINE, value("2")).await.unwrap());
+    assert_eq!(found(&one).await.payload, b"2");
+    let stamp = server.command(&["HGET", SERVICE, "stamp"]);
+    let three = tier(&server.url()).await;
+    assert_eq!(found(&three).await.payload, b"2");
+    assert_eq!(server.command(&["HGET", SERVICE, "stamp"]), stamp);
+}
+
+#[tokio::test]
+async fn a_server_that_is_trusted_keeps_its_data() {
+    let mut server = RedisServer::start();
+    let trusting = TierSettings { on_restart: Policy::Trust, ..settings(&server.url()) };
+    let one = RedisTier::new(trusting);
+    up(&one).await;
+    store(&one, "1").await;
+    server.command(&["SAVE"]);
+    server.restart();
+    until(async || one.get(KEY).await.is_ok()).await;
+    assert_eq!(found(&one).await.payload, b"1");
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_ask_for_the_server_outdates_nothing() {
+    let server = RedisServer::start();
+    let rights = ["~*", "&*", "+@all", "-info"];
+    server.command(&[&["ACL", "SETUSER", "joe", "on", ">pass"][..], &rights].concat());
+    let one = tier(&server.url()).await;
+    store(&one, "1").await;
+    let joe = tier(&format!("redis://joe:pass@127.0.0.1:{}", server.port())).await;
+    assert_eq!(found(&joe).await.payload, b"1");
+    let three = tier(&server.url()).await;
+    assert_eq!(found(&three).await.payload, b"1");
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_and_serves() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    store(&one, "1").await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(found(&one).await.payload, b"1");
+    let leased = one.lease("shop:other", MINE, Seen::Nothing).await;
+    assert!(matches!(leased, Err(Error::Refused)), "{leased:?}");
+    // A process that comes new can read, too: there is nothing to write about the service.
+    let two = tier(&server.url()).await;
+    assert_eq!(found(&two).await.payload, b"1");
+    one.invalidate(KEY).await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_in_memory_is_given_back() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    for n in 0..100 {
+        let key = format!("shop:{n}");
+        assert_eq!(one.lease(&key, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
+        assert_eq!(one.lease(&key, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+        one.changed(&key).await.unwrap();
+        if n % 2 == 0 {
+            one.fill(&key, MINE, value("1")).await.unwrap();
+        } else {
+            one.release(&key, MINE).await.unwrap();
+        }
+        one.lease(&key, OTHER, Seen::Nothing).await.unwrap();
+        one.release(&key, OTHER).await.unwrap();
+    }
+    assert!(lock(&one.inner.grants).is_empty());
+    assert!(lock(&one.inner.parked).is_empty() && one.inner.waiters.len() == 0);
+}

@@ -1,0 +1,208 @@
+//! Those who wait for the run of another process: woken by a message, and by the clock behind it.
+
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    backoff::spread,
+    race::{Either, race},
+    subscriber::{Kind, Listener, Message},
+};
+use crate::{
+    remote::Change,
+    sync::{Mutex, lock},
+};
+
+/// The waiters of a process, by key.
+pub(crate) struct Waiters {
+    keys: Mutex<HashMap<Box<str>, watch::Sender<Change>>>,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// The first pause between two looks, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+
+impl Waiters {
+    pub(crate) fn new(random: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { keys: Mutex::default(), random: Box::new(random) })
+    }
+
+    /// To be called before the caller looks at the key once more: what comes after that look is
+    /// heard.
+    pub(crate) fn wait(self: &Arc<Self>, key: &str) -> Waiter {
+        let mut keys = lock(&self.keys);
+        let changes = if let Some(changes) = keys.get(key) {
+            changes.subscribe()
+        } else {
+            let (sender, changes) = watch::channel(Change::Poll);
+            keys.insert(key.into(), sender);
+            changes
+        };
+        drop(keys);
+        Waiter { waiters: Arc::clone(self), key: key.into(), changes: Some(changes), polls: 0 }
+    }
+
+    fn tell(&self, key: &str, change: Change) {
+        if let Some(changes) = lock(&self.keys).get(key) {
+            changes.send_replace(change);
+        }
+    }
+
+    fn tell_all(&self, change: Change) {
+        for changes in lock(&self.keys).values() {
+            changes.send_replace(change);
+        }
+    }
+
+    /// How many keys are waited for.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.keys).len()
+    }
+}
+
+impl Listener for Waiters {
+    fn message(&self, message: Message<'_>) {
+        match message.kind {
+            Kind::Wake => self.tell(message.text, Change::Woken),
+            Kind::Invalidated => self.tell(message.text, Change::Invalidated),
+            Kind::Clear => self.tell_all(Change::Invalidated),
+            Kind::Tag => {}
+        }
+    }
+
+    fn connected(&self) {
+        self.tell_all(Change::Poll);
+    }
+
+    fn broken(&self) {
+        self.tell_all(Change::Poll);
+    }
+}
+
+/// One that waits for a key.
+pub(crate) struct Waiter {
+    waiters: Arc<Waiters>,
+    key: Box<str>,
+    /// `None` only while it is dropped.
+    changes: Option<watch::Receiver<Change>>,
+    polls: u32,
+}
+
+impl Waiter {
+    /// Returns when the key may have changed since the last call, or since it began to wait;
+    /// at once when `gone` does: Redis is, and there is nothing to wait for.
+    pub(crate) async fn changed(&mut self, gone: impl Future<Output = ()>) -> Change {
+        let (first, longest) = PAUSES;
+        let most = longest.min(first * (2 << self.polls.min(8)));
+        let pause = spread(first.max(most / 2), most, (self.waiters.random)());
+        let Some(changes) = &mut self.changes else {
+            return Change::Poll;
+        };
+        match timeout(pause, race(changes.changed(), gone)).await {
+            // The sender is in the table as long as somebody waits.
+            Ok(Either::First(_)) => *changes.borrow_and_update(),
+            Ok(Either::Second(())) => Change::Poll,
+            Err(_) => {
+                self.polls += 1;
+                Change::Poll
+            }
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut keys = lock(&self.waiters.keys);
+        self.changes = None;
+        if keys.get(&*self.key).is_some_and(|changes| changes.receiver_count() == 0) {
+            keys.remove(&*self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Waiters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Waiters({})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn message(kind: Kind, text: &str) -> Message<'_> {
+        Message { kind, sender: [0; 8], text }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_after_the_registration_is_not_missed() {
+        let waiters = Waiters::new(|| 7);
+        let mut waiter = waiters.wait("a");
+        waiters.message(message(Kind::Wake, "a"));
+        let began = Instant::now();
+        assert_eq!(waiter.changed(pending()).await, Change::Woken);
+        waiters.message(message(Kind::Invalidated, "a"));
+        assert_eq!(waiter.changed(pending()).await, Change::Invalidated);
+        waiters.message(message(Kind::Clear, ""));
+        assert_eq!(waiter.changed(pending()).await, Change::Invalidated);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_key_and_an_earlier_message_wake_nobody() {
+        let waiters = Waiters::new(|| 7);
+        let other = waiters.wait("a");
+        waiters.message(message(Kind::Wake, "a"));
+        let mut waiter = waiters.wait("a");
+        waiters.message(message(Kind::Wake, "b"));
+        waiters.message(message(Kind::Tag, "a"));
+        assert_eq!(waiter.changed(pending()).await, Change::Poll);
+        drop(other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_come_after_10_to_50_ms_and_grow_apart() {
+        for random in [0, 3_000, u64::MAX] {
+            let waiters = Waiters::new(move || random);
+            let mut waiter = waiters.wait("a");
+            let mut last = Duration::ZERO;
+            for _ in 0..10 {
+                let began = Instant::now();
+                assert_eq!(waiter.changed(pending()).await, Change::Poll);
+                let pause = began.elapsed();
+                // Tokio's clock has milliseconds.
+                assert!(pause >= PAUSES.0 && pause <= PAUSES.1 + Duration::from_millis(1));
+                assert!(pause >= last || random == u64::MAX, "{pause:?} after {last:?}");
+                last = pause;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_when_redis_is_gone_or_the_link_was_broken() {
+        let waiters = Waiters::new(|| 7);
+        let mut waiter = waiters.wait("a");
+        let began = Instant::now();
+        assert_eq!(waiter.changed(async {}).await, Change::Poll);
+        waiters.broken();
+        assert_eq!(waiter.changed(pending()).await, Change::Poll);
+        waiters.connected();
+        assert_eq!(waiter.changed(pending()).await, Change::Poll);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_nobody_waits_for_is_forgotten() {
+        let waiters = Waiters::new(|| 7);
+        let (one, two) = (waiters.wait("a"), waiters.wait("a"));
+        drop(one);
+        assert_eq!(waiters.len(), 1);
+        drop(two);
+        assert_eq!(waiters.len(), 0);
+    }
+}
