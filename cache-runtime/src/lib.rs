@@ -20,7 +20,7 @@ mod stats;
 mod sync;
 
 pub use blob::{Codec, Compression};
-pub use cache::{Cache, CacheBuilder, Options};
+pub use cache::{Cache, CacheBuilder, OnRestart, Options};
 pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};

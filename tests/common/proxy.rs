@@ -3,7 +3,11 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -44,7 +48,15 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Before the server on that port of this machine; passes everything at first.
     pub(crate) async fn before(server: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = loop {
+            // Not one of the ports that the system gives to connections: it would be taken while
+            // this one is cut.
+            let random = RandomState::new().build_hasher().finish();
+            let port = 10_000 + (random % 20_000) as u16;
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+                break listener;
+            }
+        };
         let address = listener.local_addr().unwrap();
         let (mode, seen) = watch::channel(Mode::Pass);
         let accepting = tokio::spawn(accept(listener, address, server, seen));

@@ -5,6 +5,7 @@
 
 use std::{
     fmt, fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
@@ -116,9 +117,12 @@ impl RedisServer {
             .unwrap()
     }
 
+    /// Whether it is this server that answers at its place.
     fn answers(&self) -> bool {
-        // One that wants a password is up, too.
-        self.try_command(&["PING"]).is_ok_and(|reply| reply == "PONG" || reply.contains("NOAUTH"))
+        let pid = format!("process_id:{}\r", self.child.as_ref().unwrap().id());
+        let info = self.try_command(&["INFO", "server"], Duration::from_millis(500));
+        // One that wants a password does not say.
+        info.is_ok_and(|info| info.contains(&pid) || info.contains("NOAUTH"))
     }
 
     /// What a cache is configured with.
@@ -185,19 +189,19 @@ impl RedisServer {
     /// Sends a command on a connection of its own. The reply is flat: an error begins with `-`,
     /// the elements of an array are lines, a missing value is `(nil)`.
     pub(crate) fn command(&self, words: &[&str]) -> String {
-        self.try_command(words).unwrap()
+        self.try_command(words, PATIENCE).unwrap()
     }
 
-    fn try_command(&self, words: &[&str]) -> io::Result<String> {
+    fn try_command(&self, words: &[&str], patience: Duration) -> io::Result<String> {
         match &self.place {
             Place::Port(port) => {
                 let stream = TcpStream::connect(("127.0.0.1", *port))?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(patience))?;
                 exchange(stream, words)
             }
             Place::Socket(path) => {
                 let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(patience))?;
                 exchange(stream, words)
             }
         }
@@ -218,9 +222,16 @@ impl fmt::Debug for RedisServer {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on. Not one of those that the system gives to connections: it would
+/// be taken while a server is down.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 10_000 + (random % 20_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn exchange(mut stream: impl Read + Write, words: &[&str]) -> io::Result<String> {

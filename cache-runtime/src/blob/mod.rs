@@ -37,8 +37,6 @@
 //! processes do not erase each other's entries. Whatever else has another shape is a miss and is
 //! replaced.
 
-#![allow(dead_code, unused_imports, reason = "the Redis tier, which uses it, is on its way")]
-
 pub(crate) mod codec;
 mod compress;
 mod header;
@@ -46,6 +44,8 @@ mod header;
 mod tests;
 
 use std::{borrow::Cow, error, fmt};
+
+use crate::error::Error;
 
 pub(crate) use self::header::{Header, Stamps};
 pub use self::{codec::Codec, compress::Compression};
@@ -129,6 +129,17 @@ pub(crate) enum EncodeError {
     Feature(&'static str),
     /// Redis would not take it.
     TooLarge { bytes: u64, limit: u64 },
+}
+
+impl EncodeError {
+    /// As what became of a value of this function.
+    pub(crate) fn of(self, function: &'static str) -> Error {
+        match self {
+            Self::Value(source) => Error::Encode { function, source },
+            Self::TooLarge { bytes, limit } => Error::TooLarge { bytes, limit },
+            Self::Feature(_) => Error::Encode { function, source: Box::new(self) },
+        }
+    }
 }
 
 impl fmt::Display for EncodeError {

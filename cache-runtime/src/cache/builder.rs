@@ -7,11 +7,12 @@ use std::{
 
 use super::{Cache, Inner, background::Background};
 use crate::{
+    blob::{Codec, Compression},
     clock::{Clock, Time, nanos},
     counters::Functions,
     error::ConfigError,
     local::{Bound, Flights, Generations, Store},
-    remote::Remote,
+    remote::{Remote, Renewals, Repairs},
 };
 
 /// Settings of a [`Cache`].
@@ -24,8 +25,35 @@ pub struct CacheBuilder {
     lease: Duration,
     enabled: bool,
     time: Time,
-    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    random: Arc<dyn Fn() -> u64 + Send + Sync>,
     remote: Option<Arc<dyn Remote>>,
+    url: Option<Url>,
+    redis_budget: Duration,
+    max_staleness: Duration,
+    max_run: Option<Duration>,
+    on_restart: OnRestart,
+    codec: Codec,
+    compression: Compression,
+}
+
+/// Where Redis is, and which setting said so. Never shown: it may hold a password.
+struct Url {
+    setting: &'static str,
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "refused without a look"))]
+    text: String,
+}
+
+/// What happens to what a service has stored when its processes meet a Redis that is not the one
+/// they met last: one that was restarted, or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnRestart {
+    /// All of it counts as invalidated: the server may have come back with data from before an
+    /// invalidation.
+    #[default]
+    Clear,
+    /// It is served on. For a server that is known never to lose a write.
+    Trust,
 }
 
 /// What stays of them.
@@ -33,7 +61,17 @@ pub(crate) struct Settings {
     /// In nanoseconds.
     pub(crate) local_ttl: u64,
     pub(crate) lease: Duration,
+    /// How long a lease is renewed.
+    pub(crate) max_run: Duration,
+    /// What the commands of one call may take together.
+    pub(crate) redis_budget: Duration,
+    /// In nanoseconds.
+    pub(crate) max_staleness: u64,
+    pub(crate) codec: Codec,
 }
+
+/// How long memory keeps an entry at most, unless it is said.
+const LOCAL_TTL_WITH_REDIS: Duration = Duration::from_secs(60);
 
 /// A year: a moment that far away is one that a timer can have.
 const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -48,8 +86,15 @@ impl CacheBuilder {
             lease: Duration::from_secs(10),
             enabled: true,
             time: Time::Kernel,
-            random: Box::new(|| fastrand::u64(..)),
+            random: Arc::new(|| fastrand::u64(..)),
             remote: None,
+            url: None,
+            redis_budget: Duration::from_millis(100),
+            max_staleness: Duration::from_secs(1),
+            max_run: None,
+            on_restart: OnRestart::default(),
+            codec: Codec::default(),
+            compression: Compression::default(),
         }
     }
 
@@ -73,7 +118,8 @@ impl CacheBuilder {
         self
     }
 
-    /// How long memory keeps an entry at most, whatever its `ttl`. Default: no such bound.
+    /// How long memory keeps an entry at most, whatever its `ttl`. Default: 60 s with Redis, else
+    /// no such bound.
     pub fn local_ttl(mut self, life: Duration) -> Self {
         self.local_ttl = Some(life);
         self
@@ -104,7 +150,61 @@ impl CacheBuilder {
     /// Where `jitter` is drawn from: any `u64`, all equally likely. Default: a fast generator
     /// that is not for secrets.
     pub fn random(mut self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.random = Box::new(random);
+        self.random = Arc::new(random);
+        self
+    }
+
+    /// Keeps values in Redis too, for all processes of the service: `redis://host:6379/0`,
+    /// `redis://user:password@host`, or `unix:///run/redis.sock?db=1`. Default: no Redis.
+    ///
+    /// It connects with the first call that asks for something. A server that is absent, also at
+    /// the start, costs no call an error: the functions run, and it is used once it is there.
+    /// `rediss://`, Sentinel and Cluster are not supported yet, and refused by [`build`](Self::build).
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(Url { setting: "redis", text: url.into() });
+        self
+    }
+
+    /// How long one call waits for Redis, over all its commands together. What is not there by then
+    /// is a miss. Default: 100 ms.
+    pub fn redis_budget(mut self, budget: Duration) -> Self {
+        self.redis_budget = budget;
+        self
+    }
+
+    /// How far the memory of this process may be behind an invalidation by another. Default: 1 s.
+    ///
+    /// With Redis, an entry in memory is served so long after its load began, and then Redis is
+    /// asked again. Without, there is nobody to be behind of, and entries live their whole life.
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.max_staleness = age;
+        self
+    }
+
+    /// How long the lease of a run is renewed. A run that takes longer goes on, but others may run
+    /// beside it. Default: 10 times the lease.
+    pub fn max_run(mut self, run: Duration) -> Self {
+        self.max_run = Some(run);
+        self
+    }
+
+    /// What happens when Redis was restarted or replaced. Default: what was stored before counts as
+    /// invalidated.
+    pub fn on_restart(mut self, on_restart: OnRestart) -> Self {
+        self.on_restart = on_restart;
+        self
+    }
+
+    /// How values are encoded in Redis. Default: JSON.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// How values are compressed in Redis, if that saves a tenth. Default: not.
+    pub fn compress(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -140,14 +240,67 @@ impl CacheBuilder {
         if self.lease.is_zero() {
             return Err(ConfigError::new("lease", "is zero; it has to be above zero"));
         }
+        for (setting, time) in
+            [("redis_budget", self.redis_budget), ("max_staleness", self.max_staleness)]
+        {
+            if time.is_zero() {
+                return Err(ConfigError::new(setting, "is zero; it has to be above zero"));
+            }
+        }
+        let lease = self.lease.min(LONGEST_LEASE);
+        let max_run = self.max_run.unwrap_or(lease.saturating_mul(10));
+        if max_run < lease {
+            let problem = format!("is {max_run:?}; it has to be at least the lease, {lease:?}");
+            return Err(ConfigError::new("max_run", problem));
+        }
+        for (setting, feature) in [
+            ("codec", self.codec.missing_feature()),
+            ("compress", self.compression.missing_feature()),
+        ] {
+            if let Some(feature) = feature {
+                let problem = format!("needs the feature `{feature}` of larder");
+                return Err(ConfigError::new(setting, problem));
+            }
+        }
+        let remote = match (self.remote, self.url) {
+            (Some(remote), _) => Some(remote),
+            (None, None) => None,
+            #[cfg(feature = "redis")]
+            (None, Some(url)) => Some(
+                crate::remote::redis(
+                    &url.text,
+                    crate::remote::RedisSettings {
+                        service: self.service.clone(),
+                        budget: self.redis_budget,
+                        lease,
+                        max_staleness: self.max_staleness,
+                        compression: self.compression,
+                        on_restart: self.on_restart,
+                        random: Arc::clone(&self.random),
+                    },
+                )
+                .map_err(|error| ConfigError { setting: url.setting, ..error })?,
+            ),
+            #[cfg(not(feature = "redis"))]
+            (None, Some(url)) => {
+                let problem = "is set, but this build has no Redis; it needs the feature `redis`";
+                return Err(ConfigError::new(url.setting, problem));
+            }
+        };
+        // Without anybody to invalidate elsewhere, what is in memory lives as long as it lives.
+        let local_ttl = self.local_ttl.or(remote.is_some().then_some(LOCAL_TTL_WITH_REDIS));
         let functions = Arc::new(Functions::new());
         let bound = Bound { entries: self.capacity, bytes: self.max_bytes };
         let inner = Inner {
             service: self.service.into(),
             enabled: AtomicBool::new(self.enabled),
             settings: Settings {
-                local_ttl: self.local_ttl.map_or(u64::MAX, nanos),
-                lease: self.lease.min(LONGEST_LEASE),
+                local_ttl: local_ttl.map_or(u64::MAX, nanos),
+                lease,
+                max_run,
+                redis_budget: self.redis_budget,
+                max_staleness: nanos(self.max_staleness),
+                codec: self.codec,
             },
             time: self.time,
             random: self.random,
@@ -156,7 +309,9 @@ impl CacheBuilder {
             flights: Flights::new(),
             functions,
             background: Background::default(),
-            remote: self.remote,
+            remote,
+            renewals: Renewals::default(),
+            repairs: Repairs::default(),
         };
         Ok(Cache { inner: Some(Arc::new(inner)) })
     }
@@ -191,10 +346,8 @@ impl CacheBuilder {
                 return Err(ConfigError::new("LARDER_DISABLED", problem));
             }
         }
-        if text("LARDER_URL")?.is_some_and(|url| !url.is_empty()) {
-            // Not the URL itself: it may hold a password.
-            let problem = "is set, but this version has no remote tier; unset it";
-            return Err(ConfigError::new("LARDER_URL", problem));
+        if let Some(text) = text("LARDER_URL")?.filter(|url| !url.is_empty()) {
+            builder.url = Some(Url { setting: "LARDER_URL", text });
         }
         Ok(builder)
     }
@@ -259,6 +412,6 @@ mod tests {
         assert_eq!(with("LARDER_CAPACITY", "0"), "LARDER_CAPACITY");
         assert_eq!(with("LARDER_CAPACITY", "many"), "LARDER_CAPACITY");
         assert_eq!(with("LARDER_DISABLED", "yes"), "LARDER_DISABLED");
-        assert_eq!(with("LARDER_URL", "redis://localhost"), "LARDER_URL");
+        assert_eq!(with("LARDER_URL", "localhost"), "LARDER_URL");
     }
 }

@@ -15,8 +15,8 @@ use std::{
     },
 };
 
-pub use builder::CacheBuilder;
 pub(crate) use builder::Settings;
+pub use builder::{CacheBuilder, OnRestart};
 pub(crate) use current::{InScope, current, scope};
 pub use options::Options;
 
@@ -26,7 +26,7 @@ use crate::{
     error::{ConfigError, Error, InstallError},
     key::{KeyText, Lookup},
     local::{Flights, Generations, Header, Named, Store},
-    remote::Remote,
+    remote::{ClearRepair, Remote, Renewals, Repair, Repairs},
     stats::Stats,
 };
 use background::Background;
@@ -59,13 +59,15 @@ pub struct Inner {
     enabled: AtomicBool,
     pub(crate) settings: Settings,
     pub(crate) time: Time,
-    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    random: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) store: Store,
     pub(crate) generations: Generations,
     pub(crate) flights: Flights,
     pub(crate) functions: Arc<Functions>,
     pub(crate) background: Background,
     pub(crate) remote: Option<Arc<dyn Remote>>,
+    pub(crate) renewals: Renewals,
+    pub(crate) repairs: Repairs,
 }
 
 impl Cache {
@@ -81,12 +83,13 @@ impl Cache {
     /// |---|---|---|
     /// | `LARDER_SERVICE` | the name of the service | required |
     /// | `LARDER_CAPACITY` | entries in memory, a whole number above zero | 100000 |
+    /// | `LARDER_URL` | where Redis is, as [`CacheBuilder::redis`] takes it | no Redis |
     /// | `LARDER_DISABLED` | `1` switches the cache off, `0` does not | `0` |
     ///
     /// # Errors
     ///
-    /// A variable that is missing or cannot be understood. `LARDER_URL` is refused: this version
-    /// has no remote tier.
+    /// A variable that is missing or cannot be understood. What is wrong with `LARDER_URL` is said
+    /// by [`build`](CacheBuilder::build).
     pub fn from_env() -> Result<CacheBuilder, ConfigError> {
         CacheBuilder::from_variables(|name| std::env::var_os(name))
     }
@@ -164,8 +167,11 @@ impl Cache {
         let Some(remote) = &self.remote else {
             return Ok(());
         };
+        let before = self.flights.before();
+        let repair = ClearRepair::armed(self);
         remote.clear().await?;
-        Flights::clear(self);
+        repair.landed();
+        Flights::confirm_clear(self, &before);
         self.store.clear();
         Ok(())
     }
@@ -183,7 +189,8 @@ impl Cache {
     }
 
     /// Waits for the runs on tasks of their own (`detached`), and starts no more of them: from
-    /// now on they run where they are called. The cache goes on answering.
+    /// now on they run where they are called. Then waits for the invalidations that have not landed
+    /// in Redis. The cache goes on answering.
     ///
     /// Waits as long as they take: to bound it, put `tokio::time::timeout` around it.
     ///
@@ -192,6 +199,7 @@ impl Cache {
     /// None in memory.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.background.close().await;
+        self.repairs.drain(self).await;
         Ok(())
     }
 
@@ -208,8 +216,10 @@ impl Cache {
         };
         // Until it is confirmed, this process neither reads nor stores the key.
         let number = Flights::suspend(self, &name, key);
-        remote.invalidate(&self.remote_key(&name)).await?;
-        Flights::confirm(self, &name, number);
+        let key = self.remote_key(&name);
+        let repair = Repair::armed(self, name, number);
+        remote.invalidate(&key).await?;
+        repair.landed();
         Ok(())
     }
 }
@@ -228,6 +238,12 @@ impl Inner {
 
     pub(crate) fn random(&self) -> u64 {
         (self.random)()
+    }
+
+    /// From 0 up to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
+    pub(crate) fn random_share(&self) -> f64 {
+        self.random() as f64 / u64::MAX as f64
     }
 
     pub(crate) fn remote_key(&self, name: &Named) -> String {

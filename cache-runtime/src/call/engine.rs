@@ -455,13 +455,36 @@ impl Call {
         }
     }
 
+    /// An entry as memory may trust it: with other processes about, an invalidation by one of them
+    /// is known here `max_staleness` later, and so long it was current `since` then.
+    pub(crate) fn trusted(&self, entry: Kept, since: u64) -> Kept {
+        if self.cache().remote.is_none() {
+            return entry;
+        }
+        let trusted = since.saturating_add(self.cache().settings.max_staleness);
+        let Kept { header, value } = entry;
+        Kept { header: header.living_until(header.expires.min(trusted)), value }
+    }
+
+    /// Lands an entry in memory, if it may be kept there.
+    pub(crate) fn land(&self, lead: Lead, entry: Kept) {
+        if self.is_kept_here() && self.cache().time.now() < entry.header.expires {
+            lead.land_stored(self.lookup(), entry);
+        } else {
+            lead.land(Outcome::Value(entry));
+        }
+    }
+
     /// Lands the entry of a run: in memory, or first in the remote tier, and that takes a while.
     pub(crate) fn keep(&self, lead: Lead, life: Option<u64>, entry: Kept) -> Option<Boxed<Kept>> {
         match (life, lead.token()) {
             (Some(life), Some(token)) => {
                 return Some(remote::fill(self, lead, token, life, entry));
             }
-            (Some(_), None) if self.is_kept_here() => lead.land_stored(self.lookup(), entry),
+            (Some(_), None) => {
+                let began = lead.stamp().loaded;
+                self.land(lead, self.trusted(entry, began));
+            }
             _ => lead.land(Outcome::Value(entry)),
         }
         None

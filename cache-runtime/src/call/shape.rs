@@ -5,7 +5,10 @@ use std::{any::Any, convert::Infallible, fmt, io, marker::PhantomData, sync::Arc
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::local::AnyValue;
+use crate::{
+    blob::{self, EncodeError},
+    local::AnyValue,
+};
 
 /// A value that can be cached: `Clone + Send + Sync + 'static`, and serde's `Serialize` and
 /// `DeserializeOwned`. With `remote = false` the last two are not needed.
@@ -83,16 +86,23 @@ impl Codec {
 
 #[derive(Debug)]
 pub(crate) struct RemoteCodec {
-    pub(crate) encode: fn(&AnyValue) -> Result<Vec<u8>, serde_json::Error>,
-    pub(crate) decode: fn(&[u8]) -> Option<AnyValue>,
+    pub(crate) encode: fn(blob::Codec, &AnyValue) -> Result<Vec<u8>, EncodeError>,
+    pub(crate) decode: fn(blob::Codec, &[u8]) -> Option<AnyValue>,
 }
 
-fn encode<T: Serialize, K: Keep<T>>(kept: &AnyValue) -> Result<Vec<u8>, serde_json::Error> {
-    K::with(kept, |value| serde_json::to_vec(&value))
+fn encode<T: Serialize, K: Keep<T>>(
+    codec: blob::Codec,
+    kept: &AnyValue,
+) -> Result<Vec<u8>, EncodeError> {
+    K::with(kept, |value| match value {
+        Some(value) => blob::codec::encode(codec, value),
+        // Only what this shape has kept comes here.
+        None => unreachable!(),
+    })
 }
 
-fn decode<T: DeserializeOwned, K: Keep<T>>(bytes: &[u8]) -> Option<AnyValue> {
-    serde_json::from_slice(bytes).ok().map(K::keep)
+fn decode<T: DeserializeOwned, K: Keep<T>>(codec: blob::Codec, bytes: &[u8]) -> Option<AnyValue> {
+    blob::codec::decode(codec, bytes).map(K::keep)
 }
 
 fn encoded_length<T: Serialize, K: Keep<T>>(kept: &AnyValue) -> u64 {

@@ -4,7 +4,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-use crate::{call::Codec, clock::MILLI};
+use crate::{call::Codec, clock::MILLI, remote::fingerprint};
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
 #[derive(Debug)]
@@ -91,6 +91,8 @@ pub(crate) struct Instance {
     /// Whether the output has a `None`.
     pub(crate) reads_none: bool,
     pub(crate) codec: &'static Codec,
+    /// Of the value's type and the version: what a value in a remote tier is recognised by.
+    pub(crate) fingerprint: u64,
 }
 
 impl Instance {
@@ -101,7 +103,8 @@ impl Instance {
         reads_none: bool,
         codec: &'static Codec,
     ) -> Self {
-        Self { site, number, entity, entity_number: entity.number, reads_none, codec }
+        let fingerprint = fingerprint(codec.type_name(), entity.version);
+        Self { site, number, entity, entity_number: entity.number, reads_none, codec, fingerprint }
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     hash::BuildHasher as _,
     pin::pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -21,6 +22,7 @@ use super::store::{Evicted, Generations, Kept};
 use crate::{
     cache::Cache,
     call::Call,
+    clock::nanos,
     counters::{Count, Counters},
     key::{KeyText, Lookup},
     remote::{self, Token},
@@ -30,6 +32,9 @@ use crate::{
         lock,
     },
 };
+
+/// Of a flight whose value no other process can outdate.
+const EVERYBODY: u32 = u32::MAX;
 
 /// An error that followers get a copy of, erased.
 pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
@@ -106,6 +111,12 @@ pub(crate) struct Flight {
     /// The lease in the remote tier, which goes from leader to leader.
     token: OnceLock<Token>,
     token_used: AtomicBool,
+    /// How many times something was asked or begun that may show the value to be current.
+    moment: AtomicU32,
+    /// Who joined before this moment has a value that was current then; all, if it is `EVERYBODY`.
+    confirmed: AtomicU32,
+    /// What its commands to the remote tier took, in nanoseconds.
+    spent: AtomicU64,
     /// Of the leader: it has nothing to hand over.
     landed: AtomicBool,
     outcome: OnceLock<Outcome>,
@@ -130,9 +141,13 @@ pub(crate) enum Outcome {
     Error(SharedError),
     /// Nothing that can be shared: each follower runs for itself, all at once.
     Unshared,
-    /// It lost its leader after it had been superseded: each follower starts over.
+    /// It lost its leader after it had been superseded, or what it has may be from before the
+    /// follower came: each follower starts over.
     Again,
 }
+
+/// A moment: how many flights and invalidations had begun in each shard.
+pub(crate) struct Before(Box<[u64]>);
 
 /// What a caller wants of a flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,15 +205,17 @@ impl Flights {
             Mode::Load | Mode::Overdue => {
                 if let Some(flight) = shard.joinable(&name, call) {
                     flight.followers.fetch_add(1, Relaxed);
+                    let joined = flight.moment.load(Relaxed);
                     let flight = Arc::clone(flight);
                     drop(shard);
-                    return Begun::Follow(Follower::new(flight, call));
+                    return Begun::Follow(Follower::new(flight, call, joined));
                 }
             }
             Mode::Refresh => shard.take_off(&name, |flight| flight.is_for(call)),
             Mode::Alone => {}
         }
         shard.begun += 1;
+        let is_shared = remote::of(cache, call).is_some();
         let flight = Arc::new(Flight {
             cache: cache.clone(),
             value: call.instance.entity.value,
@@ -217,6 +234,10 @@ impl Flights {
             ended: AtomicU64::new(0),
             token: OnceLock::new(),
             token_used: AtomicBool::new(false),
+            moment: AtomicU32::new(0),
+            // Where nobody else invalidates, what supersedes a flight is known here.
+            confirmed: AtomicU32::new(if is_shared { 0 } else { EVERYBODY }),
+            spent: AtomicU64::new(0),
             landed: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
@@ -293,6 +314,19 @@ impl Flights {
                 flight.superseded.store(true, Relaxed);
             }
         }
+    }
+
+    /// A `clear` landed, and so did every invalidation that was sent before it.
+    pub(crate) fn confirm_clear(cache: &Cache, before: &Before) {
+        Self::clear(cache);
+        for (shard, begun) in cache.flights.shards.iter().zip(&before.0) {
+            lock(shard).pending.retain(|pending| pending.newest > *begun);
+        }
+    }
+
+    /// This moment, for `confirm_clear`.
+    pub(crate) fn before(&self) -> Before {
+        Before(self.shards.iter().map(|shard| lock(shard).begun).collect())
     }
 
     pub(crate) fn is_pending(&self, name: &Named) -> bool {
@@ -391,6 +425,11 @@ impl Flight {
         &self.name
     }
 
+    /// Whether its leader holds a lease.
+    pub(crate) fn is_leased(&self) -> bool {
+        !self.landed.load(Relaxed) && self.unused_token().is_some()
+    }
+
     /// The lease, if it is still to be given back.
     pub(crate) fn unused_token(&self) -> Option<Token> {
         self.token.get().copied().filter(|_| !self.token_used.load(Relaxed))
@@ -473,6 +512,34 @@ impl Lead {
         self.flight.patient
     }
 
+    /// Something is about to be asked or begun that may show the value to be current. Who joins
+    /// from now on joins later than that.
+    pub(crate) fn mark(&self) -> u32 {
+        let flight = &self.flight;
+        let _shard = flight.shard();
+        flight.moment.fetch_add(1, Relaxed) + 1
+    }
+
+    /// What was marked has shown that the value was current then.
+    pub(crate) fn confirm(&self, mark: u32) {
+        self.flight.confirmed.fetch_max(mark, Relaxed);
+    }
+
+    /// What the commands of this flight took so far.
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.flight.spent.load(Relaxed))
+    }
+
+    pub(crate) fn spend(&self, time: Duration) {
+        self.flight.spent.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// What the run took.
+    pub(crate) fn cost(&self) -> Duration {
+        let (started, ended) = (&self.flight.started, &self.flight.ended);
+        Duration::from_nanos(ended.load(Relaxed).saturating_sub(started.load(Relaxed)))
+    }
+
     pub(crate) fn granted(&self, token: Token) {
         let _ = self.flight.token.set(token);
     }
@@ -502,6 +569,9 @@ impl Lead {
                 Some(_) => flight.cache.time.now(),
             };
             flight.started.store(started, Relaxed);
+            if flight.confirmed.load(Relaxed) != EVERYBODY {
+                self.confirm(self.mark());
+            }
             self.counters().add(Count::Runs, 1);
         }
     }
@@ -602,6 +672,10 @@ pub(crate) struct Follower {
     flight: Arc<Flight>,
     /// The number of its site.
     function: u32,
+    /// At which moment of the flight.
+    joined: u32,
+    /// Whether its function keeps values in memory.
+    keeps: bool,
     /// It leads now.
     left: bool,
 }
@@ -615,10 +689,22 @@ pub(crate) enum Followed {
 }
 
 impl Follower {
-    fn new(flight: Arc<Flight>, call: &Call) -> Self {
+    fn new(flight: Arc<Flight>, call: &Call, joined: u32) -> Self {
         let function = call.instance.number;
         flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
-        Self { flight, function, left: false }
+        Self { flight, function, joined, keeps: call.is_kept_here(), left: false }
+    }
+
+    /// F5: whether a value is current enough for this follower: it was when it joined or later, or
+    /// memory would serve something as old.
+    fn may_take_value(&self) -> bool {
+        let flight = &self.flight;
+        let confirmed = flight.confirmed.load(Relaxed);
+        let trusted = || {
+            let loaded = flight.loaded.load(Relaxed);
+            flight.cache.time.now() < loaded.saturating_add(flight.cache.settings.max_staleness)
+        };
+        confirmed == EVERYBODY || self.joined < confirmed || (self.keeps && trusted())
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
@@ -627,7 +713,7 @@ impl Follower {
 
     /// Becomes the leader of a flight that has lost its own; `None` where another did.
     fn take_over(&mut self) -> Option<Followed> {
-        let Self { flight, function, left } = self;
+        let Self { flight, function, left, .. } = self;
         let mut shard = flight.shard();
         if !flight.vacant.swap(false, Relaxed) {
             return None;
@@ -657,7 +743,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let Self { flight, function, left } = self;
+        let Self { flight, function, left, .. } = self;
         flight.cache.functions.of(*function).waiters.fetch_sub(1, Relaxed);
         if *left {
             return;
@@ -694,7 +780,10 @@ async fn landing(follower: &mut Follower) -> Followed {
         // From here on no notification is missed.
         changed.as_mut().enable();
         if let Some(outcome) = flight.outcome.get() {
-            return Followed::Landed(outcome.clone());
+            return Followed::Landed(match outcome {
+                Outcome::Value(_) if !follower.may_take_value() => Outcome::Again,
+                outcome => outcome.clone(),
+            });
         }
         if flight.vacant.load(Relaxed)
             && let Some(followed) = follower.take_over()

@@ -51,6 +51,12 @@ impl Header {
     pub(crate) fn loaded(&self) -> u64 {
         self.expires.saturating_sub(u64::from(self.span) * MILLI)
     }
+
+    /// With another end of its life.
+    pub(crate) fn living_until(self, expires: u64) -> Self {
+        let span = expires.saturating_sub(self.loaded()).div_ceil(MILLI);
+        Self { expires, span: u32::try_from(span).unwrap_or(u32::MAX), ..self }
+    }
 }
 
 /// What is kept for a `None`.

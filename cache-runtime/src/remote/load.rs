@@ -1,0 +1,315 @@
+//! A load from the remote tier: what the leader of a flight asks, and what it makes of the answers.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Change, Fill, Found, Got, Leased, Remote, Seen, Token};
+use crate::{
+    cache::Cache,
+    call::Call,
+    clock::nanos,
+    error::Error,
+    local::{Flight, Header, Kept, Lead, Outcome, Stamp},
+};
+
+/// What the remote tier had for a load.
+pub(crate) enum Fetched {
+    /// A value; the flight has landed with it.
+    Value(Kept),
+    Run(Lead),
+}
+
+/// The remote tier, if it is one for this call.
+pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
+    cache
+        .remote
+        .as_ref()
+        .filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
+}
+
+/// The same, if it may be read now.
+fn readable<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
+    of(cache, call).filter(|remote| remote.is_usable() && !cache.repairs.is_clear_pending())
+}
+
+/// What the remote tier has, without asking for the lease and without keeping it here.
+pub(crate) async fn peek(call: &Call) -> Option<Kept> {
+    let cache = call.cache();
+    let remote = readable(cache, call).filter(|_| cache.is_enabled())?;
+    let name = cache.flights.name(call.text());
+    if cache.flights.is_pending(&name) {
+        return None;
+    }
+    let key = cache.remote_key(&name);
+    let got = timeout(cache.settings.redis_budget, remote.get(&key)).await.ok()?;
+    let Got::Found(found) = got.ok()? else {
+        return None;
+    };
+    let (slot, loaded) = (name.slot(), cache.time.now());
+    let generation = cache.generations.at(slot);
+    // Nothing is kept here, so what bounds a life in memory says nothing.
+    let expires = loaded.saturating_add(nanos(found.life));
+    let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
+    read(call, header.living_until(expires), &found)
+}
+
+/// Asks on account of a flight, whose commands together have one budget.
+async fn ask<T>(lead: &Lead, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let budget = lead.flight().cache().settings.redis_budget;
+    let left = budget.saturating_sub(lead.spent());
+    let since = Instant::now();
+    let answered = timeout(left, asked).await;
+    lead.spend(since.elapsed());
+    answered.unwrap_or(Err(Error::Timeout { budget }))
+}
+
+/// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
+pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
+    let cache = call.cache();
+    if lead.token().is_some() || cache.flights.is_pending(lead.name()) {
+        return Fetched::Run(lead);
+    }
+    let key = cache.remote_key(lead.name());
+    let token = Token(u128::from(cache.random()) << 64 | u128::from(cache.random()));
+    let deadline = Instant::now() + cache.settings.lease;
+    let mut is_patient = lead.is_patient();
+    // Asked again with each step: it may have gone meanwhile.
+    while let Some(remote) = readable(cache, &call) {
+        if seen == Seen::Nothing {
+            let (sent, mark) = (cache.time.now(), lead.mark());
+            match ask(&lead, remote.get(&key)).await {
+                Ok(Got::Found(found)) => match use_found(&call, lead, &found, sent, mark) {
+                    Ok(fetched) => return fetched,
+                    Err(back) => return fetch_rejected(back, &call, &key, token, found).await,
+                },
+                Ok(Got::Rejected(rejected)) => seen = Seen::Rejected(rejected),
+                Ok(Got::Nothing) => {}
+                Ok(Got::Newer) | Err(_) => break,
+            }
+        }
+        let (sent, mark) = (cache.time.now(), lead.mark());
+        let asked = Asked { cache, remote, key: &key, token };
+        let leased = ask(&lead, remote.lease(&key, token, seen)).await;
+        asked.answered(&leased);
+        match leased {
+            Ok(Leased::Granted) => {
+                granted(&lead, token, &key);
+                break;
+            }
+            Ok(Leased::Found(found)) => {
+                return match use_found(&call, lead, &found, sent, mark) {
+                    Ok(fetched) => fetched,
+                    Err(back) => fetch_rejected(back, &call, &key, token, found).await,
+                };
+            }
+            Ok(Leased::Busy) if is_patient => {
+                seen = Seen::Nothing;
+                // One that was woken again and again has waited long enough, too.
+                let is_over = Instant::now() >= deadline;
+                match timeout_at(deadline, remote.changed(&key)).await {
+                    // A run that stored nothing: whoever else asks is not waited for once more.
+                    Ok(Ok(Change::Woken)) if !is_over => is_patient = false,
+                    Ok(Ok(_)) if !is_over => {}
+                    _ => break,
+                }
+            }
+            Ok(Leased::Held) => {
+                lead.keep_nothing();
+                break;
+            }
+            Ok(Leased::Busy | Leased::Newer) | Err(_) => break,
+        }
+    }
+    Fetched::Run(lead)
+}
+
+/// A value stands there that this call cannot read: asks once to replace it.
+async fn fetch_rejected(lead: Lead, call: &Call, key: &str, token: Token, found: Found) -> Fetched {
+    let cache = call.cache();
+    if let Some(remote) = readable(cache, call) {
+        let asked = Asked { cache, remote, key, token };
+        let leased = ask(&lead, remote.lease(key, token, Seen::Rejected(found.seen))).await;
+        asked.answered(&leased);
+        match leased {
+            Ok(Leased::Granted) => granted(&lead, token, key),
+            Ok(Leased::Held) => lead.keep_nothing(),
+            _ => {}
+        }
+    }
+    Fetched::Run(lead)
+}
+
+fn granted(lead: &Lead, token: Token, key: &str) {
+    lead.granted(token);
+    let cache = lead.flight().cache();
+    cache.renewals.add(cache, lead.flight(), token, key);
+}
+
+/// Lands with a value, if this call can read it.
+fn use_found(
+    call: &Call,
+    lead: Lead,
+    found: &Found,
+    sent: u64,
+    mark: u32,
+) -> Result<Fetched, Lead> {
+    let Some(entry) = read(call, header(call, lead.stamp(), found), found) else {
+        return Err(lead);
+    };
+    // Current when it was asked for, whatever came since.
+    lead.confirm(mark);
+    let entry = call.trusted(entry, sent);
+    call.land(lead, entry.clone());
+    Ok(Fetched::Value(entry))
+}
+
+/// A lease that was asked for. Without an answer it may have been granted to somebody who never
+/// learns of it, and is given back.
+struct Asked<'a> {
+    cache: &'a Cache,
+    remote: &'a Arc<dyn Remote>,
+    key: &'a str,
+    token: Token,
+}
+
+impl Asked<'_> {
+    fn answered(self, leased: &Result<Leased, Error>) {
+        if !matches!(leased, Err(Error::Timeout { .. })) {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        release(self.cache, Arc::clone(self.remote), self.key.to_owned(), self.token);
+    }
+}
+
+/// The entry of a value that came from the remote tier, if this call can read it.
+fn read(call: &Call, header: Header, found: &Found) -> Option<Kept> {
+    if found.life.is_zero() || found.fingerprint != call.instance.fingerprint {
+        return None;
+    }
+    let codec = call.instance.codec.remote.as_ref()?;
+    if !found.negative {
+        let value = (codec.decode)(found.codec, &found.payload)?;
+        Some(Kept { header, value })
+    } else if call.instance.reads_none {
+        Some(Kept::negative(header))
+    } else {
+        None
+    }
+}
+
+/// What an entry of such a value carries that is kept here.
+fn header(call: &Call, stamp: Stamp, found: &Found) -> Header {
+    let loaded = stamp.loaded.saturating_sub(nanos(found.age));
+    let life = nanos(found.life);
+    call.header(Stamp { loaded, ..stamp }, life, || found.payload.len() as u64)
+}
+
+/// The value of a run on its way: it lands in memory too, unless the remote tier refused it.
+pub(crate) fn fill(
+    call: &Call,
+    lead: Lead,
+    token: Token,
+    life: u64,
+    entry: Kept,
+) -> Pin<Box<dyn Future<Output = Kept> + Send>> {
+    let call = call.clone();
+    Box::pin(async move {
+        let cache = call.cache();
+        let (sent, mark) = (cache.time.now(), lead.mark());
+        match store(&call, &lead, token, life, &entry).await {
+            Ok(true) => {
+                lead.used_up();
+                // Nothing has invalidated it until it was stored.
+                lead.confirm(mark);
+                call.land(lead, call.trusted(entry.clone(), sent));
+            }
+            Ok(false) => {
+                lead.used_up();
+                lead.refused();
+                lead.land(Outcome::Value(entry.clone()));
+            }
+            // It may have been stored or not, and here it is as good as it was when the run began.
+            Err(Error::Timeout { .. } | Error::Unavailable) => {
+                let began = lead.stamp().loaded;
+                call.land(lead, call.trusted(entry.clone(), began));
+            }
+            // It has no stored form, or is not taken.
+            Err(_) => {
+                let began = lead.stamp().loaded;
+                lead.refused();
+                call.land(lead, call.trusted(entry.clone(), began));
+            }
+        }
+        entry
+    })
+}
+
+async fn store(
+    call: &Call,
+    lead: &Lead,
+    token: Token,
+    life: u64,
+    entry: &Kept,
+) -> Result<bool, Error> {
+    let cache = call.cache();
+    let Some(remote) = readable(cache, call) else {
+        return Err(Error::Unavailable);
+    };
+    let key = cache.remote_key(lead.name());
+    if !lead.may_store() {
+        // An invalidation of this process came between; the lease is of no use to anybody.
+        return ask(lead, remote.release(&key, token)).await.map(|_| false);
+    }
+    let negative = entry.is_negative();
+    let codec = cache.settings.codec;
+    let payload = match &call.instance.codec.remote {
+        Some(functions) if !negative => (functions.encode)(codec, &entry.value)
+            .map_err(|error| error.of(call.instance.site.function()))?,
+        _ => Vec::new(),
+    };
+    let age = cache.time.now().saturating_sub(entry.header.loaded());
+    let value = Fill {
+        payload,
+        codec,
+        negative,
+        fingerprint: call.instance.fingerprint,
+        age: Duration::from_nanos(age),
+        life: Duration::from_nanos(life),
+        cost: lead.cost(),
+    };
+    ask(lead, remote.fill(&key, token, value)).await
+}
+
+/// Releases the lease of a load that ended without a value, in the background.
+pub(crate) fn give_back(flight: &Flight) {
+    let (Some(token), Some(remote)) = (flight.unused_token(), flight.cache().remote.clone()) else {
+        return;
+    };
+    let key = flight.cache().remote_key(flight.name());
+    release(flight.cache(), remote, key, token);
+}
+
+/// Releases a lease in the background.
+fn release(cache: &Cache, remote: Arc<dyn Remote>, key: String, token: Token) {
+    cache.background.spawn(async move {
+        // A lease that is not released expires.
+        let _ = remote.release(&key, token).await;
+    });
+}
+
+/// Of a value's type and a function's version: what a reader compares before it decodes.
+pub(crate) fn fingerprint(type_name: &str, version: u32) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(version.to_le_bytes());
+    hash.update(type_name);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_le_bytes(first)
+}

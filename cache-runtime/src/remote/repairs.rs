@@ -1,0 +1,207 @@
+//! Invalidations that did not land: they are tried until they do, however long that takes, and until
+//! then this process trusts nothing that they name.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+
+use super::Remote;
+use crate::{
+    cache::Cache,
+    local::{Flights, Named},
+};
+
+/// More than so many become one `clear`, which invalidates more and is one command.
+const MOST: usize = 10_000;
+
+/// Between two attempts, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+
+/// What is to be repaired in one cache.
+#[derive(Debug, Default)]
+pub(crate) struct Repairs {
+    work: Mutex<Work>,
+    /// Until it lands nothing of the remote tier is read.
+    is_clear_pending: AtomicBool,
+    done: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    /// By the key in the remote tier, with the number of the invalidation.
+    keys: BTreeMap<String, (Named, u64)>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Repairs {
+    pub(crate) fn is_clear_pending(&self) -> bool {
+        self.is_clear_pending.load(SeqCst)
+    }
+
+    /// How many invalidations have not landed.
+    pub(crate) fn pending(&self) -> usize {
+        self.work().keys.len() + usize::from(self.is_clear_pending())
+    }
+
+    /// An invalidation of a key did not land, or may not have.
+    fn add(&self, cache: &Cache, name: Named, number: u64) {
+        let mut work = self.work();
+        if !self.is_clear_pending() {
+            let newest = work.keys.entry(cache.remote_key(&name)).or_insert((name, number));
+            newest.1 = newest.1.max(number);
+        }
+        if work.keys.len() > MOST {
+            work.keys.clear();
+            self.is_clear_pending.store(true, SeqCst);
+        }
+        self.start(&mut work, cache);
+    }
+
+    /// A `clear` did not land.
+    pub(crate) fn add_clear(&self, cache: &Cache) {
+        let mut work = self.work();
+        // It does all that they would do.
+        work.keys.clear();
+        self.is_clear_pending.store(true, SeqCst);
+        self.start(&mut work, cache);
+    }
+
+    /// A later `clear` landed.
+    pub(crate) fn cleared(&self) {
+        self.is_clear_pending.store(false, SeqCst);
+        self.done.notify_waiters();
+    }
+
+    /// Waits until everything has landed.
+    pub(crate) async fn drain(&self, cache: &Cache) {
+        loop {
+            let mut done = std::pin::pin!(self.done.notified());
+            done.as_mut().enable();
+            if self.pending() == 0 {
+                return;
+            }
+            self.start(&mut self.work(), cache);
+            done.await;
+        }
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that a task is at work, if there is a runtime for it.
+    fn start(&self, work: &mut Work, cache: &Cache) {
+        if work.task.as_ref().is_none_or(JoinHandle::is_finished)
+            && let (Some(remote), Ok(runtime)) =
+                (&cache.remote, tokio::runtime::Handle::try_current())
+        {
+            work.task = Some(runtime.spawn(repair(cache.clone(), Arc::clone(remote))));
+        }
+    }
+}
+
+/// Tries until nothing is left. The cache lives as long as this does.
+async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
+    let repairs = &cache.repairs;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let mut is_landing = false;
+        if repairs.is_clear_pending() {
+            let before = cache.flights.before();
+            if remote.clear().await.is_ok() {
+                Flights::confirm_clear(&cache, &before);
+                repairs.cleared();
+                is_landing = true;
+            }
+        } else {
+            let keys: Vec<_> = {
+                let mut work = repairs.work();
+                if work.keys.is_empty() && !repairs.is_clear_pending() {
+                    // Under the lock: what is added now finds no task.
+                    work.task = None;
+                    return;
+                }
+                work.keys.iter().map(|(key, named)| (key.clone(), named.clone())).collect()
+            };
+            for (key, (name, number)) in keys {
+                // All of them, whatever becomes of one.
+                if remote.invalidate(&key).await.is_ok() {
+                    Flights::confirm(&cache, &name, number);
+                    let mut work = repairs.work();
+                    // Unless a later one of the same key was added meanwhile.
+                    if work.keys.get(&key).is_some_and(|(_, newest)| *newest <= number) {
+                        work.keys.remove(&key);
+                    }
+                    is_landing = true;
+                }
+            }
+            repairs.done.notify_waiters();
+        }
+        if is_landing {
+            pause = PAUSES.0;
+        } else {
+            // Half of it at random, so that a fleet does not come back at one moment.
+            let half = pause / 2;
+            sleep(half + half.mul_f64(cache.random_share())).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+/// An invalidation that is under way. Dropped before it is confirmed, it is repaired.
+pub(crate) struct Repair<'a> {
+    cache: &'a Cache,
+    named: Option<(Named, u64)>,
+}
+
+impl<'a> Repair<'a> {
+    pub(crate) fn armed(cache: &'a Cache, name: Named, number: u64) -> Self {
+        Self { cache, named: Some((name, number)) }
+    }
+
+    pub(crate) fn landed(mut self) {
+        if let Some((name, number)) = self.named.take() {
+            Flights::confirm(self.cache, &name, number);
+        }
+    }
+}
+
+impl Drop for Repair<'_> {
+    fn drop(&mut self) {
+        if let Some((name, number)) = self.named.take() {
+            self.cache.repairs.add(self.cache, name, number);
+        }
+    }
+}
+
+/// A `clear` that is under way. Dropped before it is confirmed, it is repaired.
+pub(crate) struct ClearRepair<'a> {
+    cache: Option<&'a Cache>,
+}
+
+impl<'a> ClearRepair<'a> {
+    pub(crate) fn armed(cache: &'a Cache) -> Self {
+        Self { cache: Some(cache) }
+    }
+
+    pub(crate) fn landed(mut self) {
+        if let Some(cache) = self.cache.take() {
+            cache.repairs.cleared();
+        }
+    }
+}
+
+impl Drop for ClearRepair<'_> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.cache.take() {
+            cache.repairs.add_clear(cache);
+        }
+    }
+}
