@@ -330,9 +330,20 @@ impl Process {
     }
 }
 
+/// What the asker gives up on may still have its effect, or not.
+fn within_time<'a, T: Send + 'a>(
+    within: Duration,
+    asked: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> Reply<'a, T> {
+    Box::pin(async move {
+        let timeout = tokio::time::timeout(within, asked).await;
+        timeout.unwrap_or(Err(Error::Timeout { budget: within }))
+    })
+}
+
 impl Remote for Process {
-    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got> {
-        Box::pin(async move {
+    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got> {
+        within_time(within, async move {
             self.log("GET", key);
             self.pass(Verb::Get, At::Sent).await?;
             let found = self.server.value(key);
@@ -341,8 +352,14 @@ impl Remote for Process {
         })
     }
 
-    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased> {
-        Box::pin(async move {
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        seen: Seen,
+        within: Duration,
+    ) -> Reply<'a, Leased> {
+        within_time(within, async move {
             self.log(
                 match &seen {
                     Seen::Nothing => "LEASE",
@@ -370,8 +387,14 @@ impl Remote for Process {
         })
     }
 
-    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool> {
-        Box::pin(async move {
+    fn fill<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        value: Fill,
+        within: Duration,
+    ) -> Reply<'a, bool> {
+        within_time(within, async move {
             self.log("FILL", key);
             self.send(Verb::Fill, key, |key| key.fill(token, value)).await
         })

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Change, Fill, Found, Got, Leased, Remote, Seen, Token};
 use crate::{
@@ -43,8 +43,7 @@ pub(crate) async fn peek(call: &Call) -> Option<Kept> {
         return None;
     }
     let key = cache.remote_key(&name);
-    let got = timeout(cache.settings.redis_budget, remote.get(&key)).await.ok()?;
-    let Got::Found(found) = got.ok()? else {
+    let Got::Found(found) = remote.get(&key, cache.settings.redis_budget).await.ok()? else {
         return None;
     };
     let (slot, loaded) = (name.slot(), cache.time.now());
@@ -55,14 +54,21 @@ pub(crate) async fn peek(call: &Call) -> Option<Kept> {
     read(call, header.living_until(expires), &found)
 }
 
-/// Asks on account of a flight, whose commands together have one budget.
-async fn ask<T>(lead: &Lead, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// Asks on account of a flight, whose commands together have one budget: of it, `asked` gets what
+/// is left.
+async fn ask<T, F>(lead: &Lead, asked: impl FnOnce(Duration) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let budget = lead.flight().cache().settings.redis_budget;
     let left = budget.saturating_sub(lead.spent());
+    if left.is_zero() {
+        return Err(Error::Timeout { budget });
+    }
     let since = Instant::now();
-    let answered = timeout(left, asked).await;
+    let answered = asked(left).await;
     lead.spend(since.elapsed());
-    answered.unwrap_or(Err(Error::Timeout { budget }))
+    answered
 }
 
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
@@ -79,7 +85,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
     while let Some(remote) = readable(cache, &call) {
         if seen == Seen::Nothing {
             let (sent, mark) = (cache.time.now(), lead.mark());
-            match ask(&lead, remote.get(&key)).await {
+            match ask(&lead, |left| remote.get(&key, left)).await {
                 Ok(Got::Found(found)) => match use_found(&call, lead, &found, sent, mark) {
                     Ok(fetched) => return fetched,
                     Err(back) => return fetch_rejected(back, &call, &key, token, found).await,
@@ -91,7 +97,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
         }
         let (sent, mark) = (cache.time.now(), lead.mark());
         let asked = Asked { cache, remote, key: &key, token };
-        let leased = ask(&lead, remote.lease(&key, token, seen)).await;
+        let leased = ask(&lead, |left| remote.lease(&key, token, seen, left)).await;
         asked.answered(&leased);
         match leased {
             Ok(Leased::Granted) => {
@@ -130,7 +136,8 @@ async fn fetch_rejected(lead: Lead, call: &Call, key: &str, token: Token, found:
     let cache = call.cache();
     if let Some(remote) = readable(cache, call) {
         let asked = Asked { cache, remote, key, token };
-        let leased = ask(&lead, remote.lease(key, token, Seen::Rejected(found.seen))).await;
+        let seen = Seen::Rejected(found.seen);
+        let leased = ask(&lead, |left| remote.lease(key, token, seen, left)).await;
         asked.answered(&leased);
         match leased {
             Ok(Leased::Granted) => granted(&lead, token, key),
@@ -265,7 +272,7 @@ async fn store(
     let key = cache.remote_key(lead.name());
     if !lead.may_store() {
         // An invalidation of this process came between; the lease is of no use to anybody.
-        return ask(lead, remote.release(&key, token)).await.map(|_| false);
+        return ask(lead, |_| remote.release(&key, token)).await.map(|_| false);
     }
     let negative = entry.is_negative();
     let codec = cache.settings.codec;
@@ -284,7 +291,7 @@ async fn store(
         life: Duration::from_nanos(life),
         cost: lead.cost(),
     };
-    ask(lead, remote.fill(&key, token, value)).await
+    ask(lead, |left| remote.fill(&key, token, value, left)).await
 }
 
 /// Releases the lease of a load that ended without a value, in the background.

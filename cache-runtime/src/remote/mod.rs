@@ -26,17 +26,29 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 
 /// A tier that several processes share. Keys come with the service: `shop:user:42`.
 pub trait Remote: Send + Sync + 'static {
-    /// What stands there.
-    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got>;
+    /// What stands there, if the answer comes `within` this time.
+    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got>;
 
     /// Asks to be the one that runs the function.
-    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased>;
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        seen: Seen,
+        within: Duration,
+    ) -> Reply<'a, Leased>;
 
     /// Makes a lease last as long as a new one, and says whether the token still stands.
     fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
     /// Stores a value if the token still stands, and says whether it did.
-    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool>;
+    fn fill<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        value: Fill,
+        within: Duration,
+    ) -> Reply<'a, bool>;
 
     /// Gives a lease back without a value, and says whether the token was found.
     fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;

@@ -61,7 +61,7 @@ impl Repairs {
             work.keys.clear();
             self.is_clear_pending.store(true, SeqCst);
         }
-        self.start(&mut work, cache);
+        start(&mut work, cache);
     }
 
     /// A `clear` did not land.
@@ -70,7 +70,7 @@ impl Repairs {
         // It does all that they would do.
         work.keys.clear();
         self.is_clear_pending.store(true, SeqCst);
-        self.start(&mut work, cache);
+        start(&mut work, cache);
     }
 
     /// A later `clear` landed.
@@ -87,7 +87,7 @@ impl Repairs {
             if self.pending() == 0 {
                 return;
             }
-            self.start(&mut self.work(), cache);
+            start(&mut self.work(), cache);
             done.await;
         }
     }
@@ -95,15 +95,14 @@ impl Repairs {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Sees to it that a task is at work, if there is a runtime for it.
-    fn start(&self, work: &mut Work, cache: &Cache) {
-        if work.task.as_ref().is_none_or(JoinHandle::is_finished)
-            && let (Some(remote), Ok(runtime)) =
-                (&cache.remote, tokio::runtime::Handle::try_current())
-        {
-            work.task = Some(runtime.spawn(repair(cache.clone(), Arc::clone(remote))));
-        }
+/// Sees to it that a task is at work, if there is a runtime for it.
+fn start(work: &mut Work, cache: &Cache) {
+    if work.task.as_ref().is_none_or(JoinHandle::is_finished)
+        && let (Some(remote), Ok(runtime)) = (&cache.remote, tokio::runtime::Handle::try_current())
+    {
+        work.task = Some(runtime.spawn(repair(cache.clone(), Arc::clone(remote))));
     }
 }
 

@@ -308,6 +308,16 @@ impl Connection {
         let _ = state.wait_for(|state| matches!(state, State::Down | State::Closed)).await;
     }
 
+    /// Returns when a connection is in use, with false if there will be none any more. Does not
+    /// keep the connection.
+    pub(crate) fn back(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut state = self.shared().state.subscribe();
+        async move {
+            let settled = state.wait_for(|state| matches!(state, State::Up(_) | State::Closed));
+            matches!(settled.await.as_deref(), Ok(State::Up(_)))
+        }
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.shared().counters.read()
     }

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
+    future::Future,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     connection::{Connection, Fresh, Greet, Greeting, Reading, Settings, after},
@@ -65,6 +69,8 @@ struct Inner {
     max_staleness: Duration,
     compression: Compression,
     late_grants: AtomicU64,
+    /// Counted by those who hold it: leases that are to be released on another connection.
+    owed: Arc<()>,
 }
 
 /// What a lease brought along that its fill needs.
@@ -80,6 +86,9 @@ struct Grant {
 
 /// So many of a kind at most; they are given back by those who took them, or were forgotten.
 const MOST: usize = 4096;
+
+/// Between two attempts to release what is owed.
+const RETRY: Duration = Duration::from_millis(50);
 
 impl RedisTier {
     pub(crate) fn new(settings: TierSettings) -> Self {
@@ -110,11 +119,13 @@ impl RedisTier {
             max_staleness: settings.max_staleness,
             compression: settings.compression,
             late_grants: AtomicU64::new(0),
+            owed: Arc::new(()),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// What has happened on the connection.
+    #[cfg(test)]
     pub(crate) fn connection(&self) -> &Connection {
         &self.inner.connection
     }
@@ -126,15 +137,21 @@ impl RedisTier {
 }
 
 impl Remote for RedisTier {
-    fn get<'a>(&'a self, key: &'a str) -> Reply<'a, Got> {
-        Box::pin(self.inner.get(key))
+    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got> {
+        Box::pin(self.inner.get(key, within))
     }
 
-    fn lease<'a>(&'a self, key: &'a str, token: Token, seen: Seen) -> Reply<'a, Leased> {
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        seen: Seen,
+        within: Duration,
+    ) -> Reply<'a, Leased> {
         Box::pin(async move {
             let inner = &self.inner;
             inner.park(key);
-            let leased = inner.lease(key, token, seen).await;
+            let leased = inner.lease(key, token, seen, within).await;
             if !matches!(leased, Ok(Leased::Busy)) {
                 let waiter = lock(&inner.parked).remove(key);
                 drop(waiter);
@@ -158,8 +175,14 @@ impl Remote for RedisTier {
         })
     }
 
-    fn fill<'a>(&'a self, key: &'a str, token: Token, value: Fill) -> Reply<'a, bool> {
-        Box::pin(self.inner.fill(key, token, value))
+    fn fill<'a>(
+        &'a self,
+        key: &'a str,
+        token: Token,
+        value: Fill,
+        within: Duration,
+    ) -> Reply<'a, bool> {
+        Box::pin(self.inner.fill(key, token, value, within))
     }
 
     fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
@@ -206,7 +229,7 @@ impl Remote for RedisTier {
 }
 
 impl Inner {
-    async fn get(&self, key: &str) -> Result<Got, Error> {
+    async fn get(&self, key: &str, within: Duration) -> Result<Got, Error> {
         let sent = Instant::now();
         let mut get = Cmd::with_capacity(2, 3 + key.len());
         get.arg("GET").arg(key);
@@ -215,9 +238,9 @@ impl Inner {
             .reading()
             .filter(|reading| sent.saturating_duration_since(reading.sent) <= self.max_staleness);
         let Some(reading) = known else {
-            return Box::pin(self.get_with_stamp(get, sent)).await;
+            return Box::pin(self.get_with_stamp(get, sent, within)).await;
         };
-        let value = self.connection.run_from(sent, Request::Command(get), self.budget).await;
+        let value = self.connection.run_from(sent, Request::Command(get), within).await;
         let Some(bytes) = bytes(value)? else {
             return Ok(Got::Nothing);
         };
@@ -225,7 +248,7 @@ impl Inner {
         match judged {
             // What is known here may be older than the value.
             Judged::Value(value) if value.stamp != reading.stamp => {
-                let current = Box::pin(self.current_stamp()).await?;
+                let current = Box::pin(self.current_stamp(left(within, sent))).await?;
                 Ok(Judged::Value(value).got(current))
             }
             judged => Ok(judged.got(reading.stamp)),
@@ -233,10 +256,15 @@ impl Inner {
     }
 
     /// The value and the stamp on the same way.
-    async fn get_with_stamp(&self, get: Cmd, sent: Instant) -> Result<Got, Error> {
+    async fn get_with_stamp(
+        &self,
+        get: Cmd,
+        sent: Instant,
+        within: Duration,
+    ) -> Result<Got, Error> {
         let mut both = Pipeline::new();
         both.add_command(get).add_command(self.read_stamp());
-        let answer = self.connection.run(Request::Pipeline(both), self.budget).await?;
+        let answer = self.connection.run(Request::Pipeline(both), within).await?;
         let [value, stamp] = two(answer)?;
         let stamp = self.noted(&stamp, sent)?;
         let value = match value {
@@ -250,7 +278,14 @@ impl Inner {
         Ok(judge(bytes, self.connection.reading().as_ref(), sent).got(stamp))
     }
 
-    async fn lease(self: &Arc<Self>, key: &str, token: Token, seen: Seen) -> Result<Leased, Error> {
+    async fn lease(
+        self: &Arc<Self>,
+        key: &str,
+        token: Token,
+        seen: Seen,
+        within: Duration,
+    ) -> Result<Leased, Error> {
+        let since = Instant::now();
         let (ask, mut seen) = match seen {
             Seen::Nothing => (Ask::Load, Vec::new()),
             Seen::Rejected(Rejected(seen)) => (Ask::Load, seen),
@@ -258,7 +293,7 @@ impl Inner {
         };
         // A value that comes in between and cannot be used is replaced in a second attempt.
         for _ in 0..2 {
-            let (leased, stamp) = self.ask(key, token, ask, &seen).await?;
+            let (leased, stamp) = self.ask(key, token, ask, &seen, left(within, since)).await?;
             let (bytes, is_stale) = match leased {
                 scripts::Leased::Granted(_) => return Ok(Leased::Granted),
                 scripts::Leased::Busy(_) => return Ok(Leased::Busy),
@@ -296,17 +331,18 @@ impl Inner {
         token: Token,
         ask: Ask,
         seen: &[u8],
+        within: Duration,
     ) -> Result<(scripts::Leased, Option<u64>), Error> {
         let sent = Instant::now();
         let not_after = self.connection.reading().map(|reading| {
             // Later by as much as the server's clock may be ahead of what is known of it.
-            reading.server_millis(after(sent, self.budget.saturating_add(reading.error))) + 1
+            reading.server_millis(after(sent, within.saturating_add(reading.error))) + 1
         });
         let command = scripts::Lease { key, token, term: self.lease, not_after, ask, seen };
         let request = Request::of(&command).and(self.read_stamp());
         let (late, late_key) = (Arc::downgrade(self), key.to_owned());
         let on_late = move |answered| come_late(&late, late_key, token, answered);
-        let answer = self.connection.run_or_late(request, self.budget, on_late).await?;
+        let answer = self.connection.run_or_late(request, within, on_late).await?;
         let at = Instant::now();
         let [leased, stamp] = two(answer)?;
         let stamp = self.noted(&stamp, sent)?;
@@ -325,7 +361,13 @@ impl Inner {
         Ok((outcome, stamp))
     }
 
-    async fn fill(&self, key: &str, token: Token, value: Fill) -> Result<bool, Error> {
+    async fn fill(
+        self: &Arc<Self>,
+        key: &str,
+        token: Token,
+        value: Fill,
+        within: Duration,
+    ) -> Result<bool, Error> {
         let grant = lock(&self.grants).remove(&token);
         let Some((grant, stamp)) = grant.and_then(|grant| Some((grant, grant.stamp?))) else {
             // Nobody could tell whether a value without a stamp is still good.
@@ -368,11 +410,44 @@ impl Inner {
             channel: &self.service_key,
             wake: &wake,
         };
-        Ok(self.run(&fill).await?.outcome)
+        match self.run_within(&fill, within).await {
+            Ok(answer) => Ok(answer.outcome),
+            Err(error) => {
+                self.owe(key, token);
+                Err(error)
+            }
+        }
     }
 
-    async fn release(&self, key: &str, token: Token) -> Result<bool, Error> {
+    async fn release(self: &Arc<Self>, key: &str, token: Token) -> Result<bool, Error> {
         lock(&self.grants).remove(&token);
+        let released = self.try_release(key, token).await;
+        if released.is_err() {
+            self.owe(key, token);
+        }
+        released
+    }
+
+    /// Releases what may stand there as soon as there is a connection again, or nobody would run
+    /// the function until the lease ends. After a fill that was stored it finds nothing.
+    fn owe(self: &Arc<Self>, key: &str, token: Token) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if Arc::strong_count(&self.owed) > MOST {
+            return;
+        }
+        let owed = Arc::clone(&self.owed);
+        let release = pay(Arc::downgrade(self), self.connection.back(), key.to_owned(), token);
+        let release = timeout(self.lease, release);
+        runtime.spawn(async move {
+            // By then it has ended.
+            let _ = release.await;
+            drop(owed);
+        });
+    }
+
+    async fn try_release(&self, key: &str, token: Token) -> Result<bool, Error> {
         let wake = self.message(Kind::Wake, key);
         let release = scripts::Release {
             key,
@@ -399,7 +474,15 @@ impl Inner {
     }
 
     async fn run<C: Command>(&self, command: &C) -> Result<Answer<C::Outcome>, Error> {
-        let answer = self.connection.run(Request::of(command), self.budget).await?;
+        self.run_within(command, self.budget).await
+    }
+
+    async fn run_within<C: Command>(
+        &self,
+        command: &C,
+        within: Duration,
+    ) -> Result<Answer<C::Outcome>, Error> {
+        let answer = self.connection.run(Request::of(command), within).await?;
         C::answer(answer).ok_or_else(|| Failure::Garbage.into())
     }
 
@@ -411,10 +494,10 @@ impl Inner {
         Cmd::new().arg("HGET").arg(&self.service_key).arg("stamp").take()
     }
 
-    async fn current_stamp(&self) -> Result<Option<u64>, Error> {
+    async fn current_stamp(&self, within: Duration) -> Result<Option<u64>, Error> {
         let sent = Instant::now();
         let request = Request::Command(self.read_stamp());
-        let answer = self.connection.run(request, self.budget).await?;
+        let answer = self.connection.run(request, within).await?;
         self.noted(&answer, sent)
     }
 
@@ -425,6 +508,27 @@ impl Inner {
         };
         self.connection.note(stamp, sent);
         Ok(stamp)
+    }
+}
+
+/// Releases on the next connection, and on others until one takes it.
+async fn pay(
+    inner: Weak<Inner>,
+    first: impl Future<Output = bool> + Send,
+    key: String,
+    token: Token,
+) {
+    let mut is_back = first.await;
+    while let Some(inner) = inner.upgrade().filter(|_| is_back) {
+        match inner.try_release(&key, token).await {
+            Err(Error::Unavailable | Error::Timeout { .. }) => {}
+            Ok(_) | Err(_) => return,
+        }
+        // Whatever was lost may not be known to be lost yet.
+        sleep(RETRY).await;
+        let back = inner.connection.back();
+        drop(inner);
+        is_back = back.await;
     }
 }
 
@@ -538,6 +642,11 @@ fn two(answer: Value) -> Result<[Value; 2], Failure> {
         return Err(Failure::Garbage);
     };
     answers.try_into().map_err(|_| Failure::Garbage)
+}
+
+/// What is left of a time that began then.
+fn left(within: Duration, since: Instant) -> Duration {
+    within.saturating_sub(since.elapsed())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -14,6 +14,9 @@ use super::{
     *,
 };
 
+/// For one command.
+const BUDGET: Duration = Duration::from_millis(100);
+
 const KEYS: usize = 4;
 const PROCESSES: usize = 3;
 const READERS: usize = 16;
@@ -56,7 +59,7 @@ impl World {
         let mut seen = Seen::Nothing;
         loop {
             if seen == Seen::Nothing {
-                match tier.get(&name).await {
+                match tier.get(&name, BUDGET).await {
                     Ok(Got::Found(found)) => {
                         self.hits.fetch_add(1, SeqCst);
                         return parse(&found);
@@ -66,7 +69,7 @@ impl World {
                     Err(_) => return self.run(key).await,
                 }
             }
-            match tier.lease(&name, token, seen).await {
+            match tier.lease(&name, token, seen, BUDGET).await {
                 Ok(Leased::Found(found)) => return parse(&found),
                 Ok(Leased::Granted) => break,
                 Ok(Leased::Busy) => {
@@ -77,7 +80,7 @@ impl World {
             }
         }
         let found = self.run(key).await;
-        if matches!(tier.fill(&name, token, value(&found.to_string())).await, Ok(false)) {
+        if matches!(tier.fill(&name, token, value(&found.to_string()), BUDGET).await, Ok(false)) {
             self.refused.fetch_add(1, SeqCst);
         }
         found

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use tokio::time::{sleep, timeout};
-
 use super::{
     super::connection::tests::{
         proxy::{Mode, Proxy},
@@ -44,13 +42,13 @@ async fn tier(url: &str) -> RedisTier {
 /// As `tier`, of a server that knows the scripts.
 async fn warm_tier(url: &str) -> RedisTier {
     let tier = tier(url).await;
-    tier.lease("shop:nothing", OTHER, Seen::Nothing).await.unwrap();
+    tier.lease("shop:nothing", OTHER, Seen::Nothing, BUDGET).await.unwrap();
     tier.release("shop:nothing", OTHER).await.unwrap();
     tier
 }
 
 async fn up(tier: &RedisTier) {
-    until(async || tier.get("shop:nothing").await.is_ok()).await;
+    until(async || tier.get("shop:nothing", BUDGET).await.is_ok()).await;
     until(async || tier.connection().counts().subscriptions > 0).await;
 }
 
@@ -68,19 +66,19 @@ pub(super) fn value(payload: &str) -> Fill {
 
 async fn store(tier: &RedisTier, payload: &str) {
     let token = Token(u128::from(payload.len() as u64) + 1000);
-    assert_eq!(tier.lease(KEY, token, Seen::Nothing).await.unwrap(), Leased::Granted);
-    assert!(tier.fill(KEY, token, value(payload)).await.unwrap());
+    assert_eq!(tier.lease(KEY, token, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+    assert!(tier.fill(KEY, token, value(payload), BUDGET).await.unwrap());
 }
 
 async fn found(tier: &RedisTier) -> Found {
-    match tier.get(KEY).await.unwrap() {
+    match tier.get(KEY, BUDGET).await.unwrap() {
         Got::Found(found) => found,
         got => panic!("{got:?}"),
     }
 }
 
 async fn rejected(tier: &RedisTier) -> Rejected {
-    match tier.get(KEY).await.unwrap() {
+    match tier.get(KEY, BUDGET).await.unwrap() {
         Got::Rejected(rejected) => rejected,
         got => panic!("{got:?}"),
     }
@@ -90,7 +88,7 @@ async fn rejected(tier: &RedisTier) -> Rejected {
 async fn a_value_of_one_process_is_found_by_another() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(one.get(KEY).await.unwrap(), Got::Nothing);
+    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Nothing);
     store(&one, "\"Zoë\"").await;
     let found = found(&two).await;
     assert_eq!(found.payload, "\"Zoë\"".as_bytes());
@@ -111,8 +109,8 @@ async fn a_none_and_a_compressed_value_are_found() {
     store(&one, &long).await;
     assert_eq!(found(&one).await.payload, long.as_bytes());
     one.invalidate(KEY).await.unwrap();
-    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
-    one.fill(KEY, MINE, Fill { negative: true, ..value("") }).await.unwrap();
+    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    one.fill(KEY, MINE, Fill { negative: true, ..value("") }, BUDGET).await.unwrap();
     let none = found(&one).await;
     assert!(none.negative && none.payload.is_empty());
 }
@@ -121,19 +119,19 @@ async fn a_none_and_a_compressed_value_are_found() {
 async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
-    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+    assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
     assert!(one.renew(KEY, MINE).await.unwrap());
     assert!(!two.renew(KEY, OTHER).await.unwrap());
     // Before the waiter waits: what comes after its LEASE is heard.
-    assert!(one.fill(KEY, MINE, value("1")).await.unwrap());
+    assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
     let mut changes = Vec::new();
     while changes.last() != Some(&Change::Woken) {
         changes.push(two.changed(KEY).await.unwrap());
         assert!(changes.len() < 100, "{changes:?}");
     }
     assert_eq!(found(&two).await.payload, b"1");
-    match two.lease(KEY, OTHER, Seen::Nothing).await.unwrap() {
+    match two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap() {
         Leased::Found(found) => assert_eq!(found.payload, b"1"),
         leased => panic!("{leased:?}"),
     }
@@ -145,11 +143,11 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
     for (change, invalidate) in [(Change::Woken, false), (Change::Invalidated, true)] {
-        assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
-        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+        assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
         if invalidate {
             one.invalidate(KEY).await.unwrap();
-            assert!(!one.fill(KEY, MINE, value("1")).await.unwrap(), "its lease is gone");
+            assert!(!one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap(), "its lease is gone");
         } else {
             assert!(one.release(KEY, MINE).await.unwrap());
             assert!(!one.release(KEY, MINE).await.unwrap());
@@ -163,7 +161,7 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
         }
         // A refused fill wakes as well, so of two messages the last one may be seen.
         assert!(seen == change || invalidate && seen == Change::Woken, "{seen:?}");
-        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Granted);
+        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
         two.release(KEY, OTHER).await.unwrap();
     }
 }
@@ -172,12 +170,12 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
 async fn a_wait_ends_when_redis_is_gone() {
     let mut server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
-    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
     server.kill();
     until(async || !two.is_usable()).await;
     assert_eq!(two.changed(KEY).await.unwrap(), Change::Poll);
-    assert!(matches!(two.get(KEY).await, Err(Error::Unavailable)));
+    assert!(matches!(two.get(KEY, BUDGET).await, Err(Error::Unavailable)));
 }
 
 #[tokio::test]
@@ -185,11 +183,11 @@ async fn a_refresh_takes_over_and_the_loser_stores_nothing() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
     store(&one, "1").await;
-    assert_eq!(one.lease(KEY, MINE, Seen::Refresh).await.unwrap(), Leased::Granted);
+    assert_eq!(one.lease(KEY, MINE, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
     assert_eq!(found(&one).await.payload, b"1", "served meanwhile");
-    assert_eq!(one.lease(KEY, OTHER, Seen::Refresh).await.unwrap(), Leased::Granted);
-    assert!(!one.fill(KEY, MINE, value("2")).await.unwrap());
-    assert!(one.fill(KEY, OTHER, value("3")).await.unwrap());
+    assert_eq!(one.lease(KEY, OTHER, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
+    assert!(!one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
+    assert!(one.fill(KEY, OTHER, value("3"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"3");
 }
 
@@ -201,11 +199,11 @@ async fn a_clear_is_exact_here_and_soon_elsewhere() {
     assert_eq!(found(&two).await.payload, b"1");
     one.clear().await.unwrap();
     let seen = rejected(&one).await;
-    until(async || matches!(two.get(KEY).await.unwrap(), Got::Rejected(_))).await;
+    until(async || matches!(two.get(KEY, BUDGET).await.unwrap(), Got::Rejected(_))).await;
     // Replaced by a lease, and the new value counts at once, also where an older stamp is known.
-    assert_eq!(one.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap(), Leased::Granted);
+    assert_eq!(one.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
     one.clear().await.unwrap();
-    assert!(one.fill(KEY, MINE, value("2")).await.unwrap());
+    assert!(one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     rejected(&one).await;
 }
 
@@ -213,14 +211,14 @@ async fn a_clear_is_exact_here_and_soon_elsewhere() {
 async fn a_run_that_began_before_a_clear_elsewhere_is_of_no_use() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(two.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
+    assert_eq!(two.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
     one.clear().await.unwrap();
-    assert!(two.fill(KEY, MINE, value("1")).await.unwrap());
+    assert!(two.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
     let seen = rejected(&one).await;
     // One that begins after it is good, though the process may not have heard of the clear.
-    let leased = two.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap();
+    let leased = two.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
     assert_eq!(leased, Leased::Granted);
-    assert!(two.fill(KEY, MINE, value("2")).await.unwrap());
+    assert!(two.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"2");
     assert_eq!(found(&two).await.payload, b"2");
 }
@@ -275,15 +273,15 @@ async fn what_another_program_has_put_there_is_replaced() {
     ] {
         server.command(&put);
         let seen = rejected(&one).await;
-        let leased = one.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap();
+        let leased = one.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
         assert_eq!(leased, Leased::Granted, "{put:?}");
-        assert!(one.fill(KEY, MINE, value("1")).await.unwrap());
+        assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
         assert_eq!(found(&one).await.payload, b"1");
         server.command(&["DEL", KEY]);
     }
     server.command(&["SET", KEY, "\u{1}\u{2}of a later format"]);
-    assert_eq!(one.get(KEY).await.unwrap(), Got::Newer);
-    assert_eq!(one.lease(KEY, MINE, Seen::Nothing).await.unwrap(), Leased::Newer);
+    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Newer);
+    assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Newer);
     assert_eq!(server.command(&["STRLEN", KEY]), "19");
 }
 
@@ -293,11 +291,11 @@ async fn a_value_that_the_caller_cannot_use_is_replaced() {
     let one = tier(&server.url()).await;
     store(&one, "1").await;
     let seen = found(&one).await.seen;
-    let leased = one.lease(KEY, MINE, Seen::Rejected(seen.clone())).await.unwrap();
+    let leased = one.lease(KEY, MINE, Seen::Rejected(seen.clone()), BUDGET).await.unwrap();
     assert_eq!(leased, Leased::Granted);
-    assert!(one.fill(KEY, MINE, value("2")).await.unwrap());
+    assert!(one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     // What was rejected does not stand there any more.
-    match one.lease(KEY, OTHER, Seen::Rejected(seen)).await.unwrap() {
+    match one.lease(KEY, OTHER, Seen::Rejected(seen), BUDGET).await.unwrap() {
         Leased::Found(found) => assert_eq!(found.payload, b"2"),
         leased => panic!("{leased:?}"),
     }
@@ -307,21 +305,23 @@ async fn a_value_that_the_caller_cannot_use_is_replaced() {
 async fn a_life_ends_by_the_servers_clock() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
-    one.lease(KEY, MINE, Seen::Nothing).await.unwrap();
-    one.fill(KEY, MINE, Fill { life: Duration::from_millis(150), ..value("1") }).await.unwrap();
+    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    one.fill(KEY, MINE, Fill { life: Duration::from_millis(150), ..value("1") }, BUDGET)
+        .await
+        .unwrap();
     // Not by the expiry of the key.
     server.command(&["PERSIST", KEY]);
     assert_eq!(found(&one).await.payload, b"1");
-    until(async || one.get(KEY).await.unwrap() == Got::Nothing).await;
-    assert_eq!(one.lease(KEY, OTHER, Seen::Nothing).await.unwrap(), Leased::Granted);
+    until(async || one.get(KEY, BUDGET).await.unwrap() == Got::Nothing).await;
+    assert_eq!(one.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
 }
 
 #[tokio::test]
 async fn a_grant_without_a_lease_of_ours_stores_nothing() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
-    assert!(!one.fill(KEY, MINE, value("1")).await.unwrap());
-    assert_eq!(one.get(KEY).await.unwrap(), Got::Nothing);
+    assert!(!one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
+    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Nothing);
 }
 
 #[tokio::test]
@@ -330,7 +330,7 @@ async fn a_grant_that_comes_late_is_released() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(150)));
-    let leased = one.lease(KEY, MINE, Seen::Nothing).await;
+    let leased = one.lease(KEY, MINE, Seen::Nothing, BUDGET).await;
     assert!(matches!(leased, Err(Error::Timeout { budget: BUDGET })), "{leased:?}");
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
     proxy.set(Mode::Pass);
@@ -344,7 +344,7 @@ async fn a_grant_whose_caller_is_gone_is_released() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(60)));
-    assert!(timeout(BUDGET / 5, one.lease(KEY, MINE, Seen::Nothing)).await.is_err());
+    assert!(timeout(BUDGET / 5, one.lease(KEY, MINE, Seen::Nothing, BUDGET)).await.is_err());
     until(async || one.late_grants() == 1).await;
     until(async || server.command(&["EXISTS", KEY]) == "0").await;
 }
@@ -355,8 +355,8 @@ async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Drop);
-    assert!(one.lease(KEY, MINE, Seen::Nothing).await.is_err());
-    until(async || !one.is_usable() || one.get(KEY).await.is_ok()).await;
+    assert!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
+    until(async || !one.is_usable() || one.get(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
     proxy.set(Mode::Pass);
     until(async || server.command(&["EXISTS", KEY]) == "0").await;
@@ -364,15 +364,49 @@ async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
 }
 
 #[tokio::test]
+async fn what_a_fill_or_a_release_could_not_give_back_is_released_on_the_next_connection() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let one = warm_tier(&proxy.url()).await;
+    for is_fill in [true, false] {
+        assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        proxy.set(Mode::Cut);
+        until(async || !one.is_usable()).await;
+        if is_fill {
+            assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.is_err());
+        } else {
+            assert!(one.release(KEY, MINE).await.is_err());
+        }
+        assert_eq!(server.command(&["EXISTS", KEY]), "1");
+        proxy.set(Mode::Pass);
+        until(async || server.command(&["EXISTS", KEY]) == "0").await;
+        until(async || one.get(KEY, BUDGET).await.is_ok()).await;
+    }
+    until(async || Arc::strong_count(&one.inner.owed) == 1).await;
+}
+
+#[tokio::test]
+async fn a_tier_that_owes_can_be_dropped() {
+    let mut server = RedisServer::start();
+    let one = warm_tier(&server.url()).await;
+    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    server.kill();
+    assert!(one.release(KEY, MINE).await.is_err());
+    let (owed, inner) = (Arc::clone(&one.inner.owed), Arc::downgrade(&one.inner));
+    drop(one);
+    until(async || Arc::strong_count(&owed) == 1 && inner.strong_count() == 0).await;
+}
+
+#[tokio::test]
 async fn a_lease_that_reaches_the_server_late_does_nothing() {
     let server = RedisServer::start();
     let one = warm_tier(&server.url()).await;
     server.hang();
-    assert!(one.lease(KEY, MINE, Seen::Nothing).await.is_err());
+    assert!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
     // Longer than the budget, shorter than the connection is given up for.
     sleep(Duration::from_millis(60)).await;
     server.resume();
-    until(async || one.get(KEY).await.is_ok()).await;
+    until(async || one.get(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(server.command(&["EXISTS", KEY]), "0");
 }
 
@@ -390,8 +424,8 @@ async fn a_server_with_old_data_is_outdated_once_for_all() {
     rejected(&one).await;
     let seen = rejected(&two).await;
     // Both have met the new server; it is outdated once.
-    assert_eq!(two.lease(KEY, MINE, Seen::Rejected(seen)).await.unwrap(), Leased::Granted);
-    assert!(two.fill(KEY, MINE, value("2")).await.unwrap());
+    assert_eq!(two.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
+    assert!(two.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"2");
     let stamp = server.command(&["HGET", SERVICE, "stamp"]);
     let three = tier(&server.url()).await;
@@ -408,7 +442,7 @@ async fn a_server_that_is_trusted_keeps_its_data() {
     store(&one, "1").await;
     server.command(&["SAVE"]);
     server.restart();
-    until(async || one.get(KEY).await.is_ok()).await;
+    until(async || one.get(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(found(&one).await.payload, b"1");
 }
 
@@ -432,7 +466,7 @@ async fn a_full_server_refuses_and_serves() {
     store(&one, "1").await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(found(&one).await.payload, b"1");
-    let leased = one.lease("shop:other", MINE, Seen::Nothing).await;
+    let leased = one.lease("shop:other", MINE, Seen::Nothing, BUDGET).await;
     assert!(matches!(leased, Err(Error::Refused)), "{leased:?}");
     // A process that comes new can read, too: there is nothing to write about the service.
     let two = tier(&server.url()).await;
@@ -446,15 +480,15 @@ async fn everything_in_memory_is_given_back() {
     let one = tier(&server.url()).await;
     for n in 0..100 {
         let key = format!("shop:{n}");
-        assert_eq!(one.lease(&key, MINE, Seen::Nothing).await.unwrap(), Leased::Granted);
-        assert_eq!(one.lease(&key, OTHER, Seen::Nothing).await.unwrap(), Leased::Busy);
+        assert_eq!(one.lease(&key, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(one.lease(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
         one.changed(&key).await.unwrap();
         if n % 2 == 0 {
-            one.fill(&key, MINE, value("1")).await.unwrap();
+            one.fill(&key, MINE, value("1"), BUDGET).await.unwrap();
         } else {
             one.release(&key, MINE).await.unwrap();
         }
-        one.lease(&key, OTHER, Seen::Nothing).await.unwrap();
+        one.lease(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap();
         one.release(&key, OTHER).await.unwrap();
     }
     assert!(lock(&one.inner.grants).is_empty());
