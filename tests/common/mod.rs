@@ -8,6 +8,8 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod client;
+pub(crate) mod member;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 
