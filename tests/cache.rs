@@ -791,9 +791,9 @@ mod counters {
         let lines: Vec<Vec<_>> =
             table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines.len(), 3, "{table}");
-        assert_eq!(lines[0][..3], ["function", "hits", "misses"]);
-        assert_eq!(lines[1][..5], ["cache::counters::failing", "0", "1", "0.0", "1"]);
-        assert_eq!(lines[2][..5], ["cache::number", "1", "1", "50.0", "1"]);
+        assert_eq!(lines[0][..3], ["function", "memory", "redis"]);
+        assert_eq!(lines[1][..5], ["cache::counters::failing", "0", "0", "1", "0.0"]);
+        assert_eq!(lines[2][..5], ["cache::number", "1", "0", "1", "50.0"]);
         let widths: Vec<_> = table.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
     }

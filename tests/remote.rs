@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{At, Process, Server, State, Verb, found};
-use larder::{__private::Token, Cache, Error, ManualClock, Options, Source, cached};
+use larder::{__private::Token, Cache, CacheBuilder, Error, ManualClock, Options, Source, cached};
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::JoinHandle,
@@ -76,11 +76,21 @@ struct Node {
 }
 
 impl Node {
+    /// With bounds on time that a test does not reach.
     fn new(server: &Arc<Server>, name: &'static str) -> Self {
+        let hour = Duration::from_secs(3_600);
+        Self::with(server, name, |cache| cache.redis_budget(hour).max_staleness(hour))
+    }
+
+    fn with(
+        server: &Arc<Server>,
+        name: &'static str,
+        settings: impl FnOnce(CacheBuilder) -> CacheBuilder,
+    ) -> Self {
         let (remote, clock) = (server.connect(name), ManualClock::new());
         let builder = Cache::builder("test").clock(clock.clone()).lease(LEASE);
-        let cache = builder.remote(Arc::clone(&remote) as Arc<_>).build().unwrap();
-        Self { cache, remote, clock }
+        let builder = settings(builder.remote(Arc::clone(&remote) as Arc<_>));
+        Self { cache: builder.build().unwrap(), remote, clock }
     }
 
     /// A call on a task of its own.
@@ -169,7 +179,7 @@ mod reads {
         assert_eq!(server.value("test:name:1").unwrap().payload, b"\"user 1\"");
         let read = b.cache.scope(async { name(1).with_source().await }).await;
         assert_eq!(read.0, written);
-        assert!(matches!(read.1, Source::Memory { .. }));
+        assert!(matches!(read.1, Source::Redis { .. }));
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +233,7 @@ mod reads {
         assert_eq!((found.age, found.life), (Duration::from_secs(5), Duration::from_secs(60)));
         b.clock.advance(Duration::from_secs(3600));
         let read = b.cache.scope(async { aged(&b.clock).with_source().await }).await;
-        assert_eq!(read, (7, Source::Memory { age: Duration::from_secs(5) }));
+        assert_eq!(read, (7, Source::Redis { age: Duration::from_secs(5) }));
     }
 
     #[tokio::test(start_paused = true)]
@@ -553,8 +563,9 @@ mod fills {
         sleep(MOMENT).await;
         assert_eq!(server.log(), ["a GET", "a LEASE", "a FILL", "a RELEASE"]);
         assert_eq!(server.state(KEY), State::Absent);
-        assert_eq!(a.kept().await, None);
-        assert_eq!(a.refused(), 1);
+        // So that a remote tier that is gone does not become a database that is.
+        assert_eq!(a.kept().await, Some(Ok(1)));
+        assert_eq!(a.refused(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -743,7 +754,9 @@ mod invalidations {
     async fn bypasses(server: &Server, node: &Node) -> bool {
         server.forget();
         node.job(&Script::new()).await.unwrap();
-        server.log().is_empty() && node.kept().await.is_none()
+        // But for the repair.
+        let asked = server.log().iter().any(|entry| entry != "a INVALIDATE");
+        !asked && node.kept().await.is_none()
     }
 
     #[tokio::test(start_paused = true)]
@@ -1185,5 +1198,394 @@ mod trouble {
         }
         assert!(began.elapsed() <= LEASE + RUN + 5 * MOMENT);
         stuck.abort();
+    }
+}
+
+mod trust {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const ALMOST: Duration = Duration::from_millis(999);
+
+    fn trusting(server: &Arc<Server>, name: &'static str) -> Node {
+        Node::with(server, name, |cache| cache.max_staleness(SECOND))
+    }
+
+    /// Keeps nothing in memory: each read goes to the server.
+    #[cached(ttl = 60, key = "job:{id}", skip(script), local = false)]
+    async fn exact(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+        script.play().await
+    }
+
+    async fn started_exact(node: &Node, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
+        let script = Arc::clone(script);
+        let call = node.spawn(async move { exact(script, 1).await });
+        sleep(MOMENT).await;
+        call
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_serves_a_read_value_no_longer_than_max_staleness() {
+        let server = Server::new();
+        let (a, b) = (trusting(&server, "a"), trusting(&server, "b"));
+        a.job(&Script::new()).await.unwrap();
+        b.job(&Script::new()).await.unwrap();
+        b.clock.advance(ALMOST);
+        assert_eq!(b.kept().await, Some(Ok(1)));
+        b.clock.advance(MOMENT);
+        assert_eq!(b.kept().await, None);
+        server.forget();
+        assert_eq!(b.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.log(), ["b GET"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_trusts_a_run_from_its_fill_on() {
+        let server = Server::new();
+        let a = trusting(&server, "a");
+        let gate = a.remote.hold(Verb::Fill, At::Sent);
+        let run = a.started(&Script::new()).await;
+        // A run of an hour.
+        a.clock.advance(3_600 * SECOND);
+        sleep(RUN).await;
+        gate.open();
+        run.await.unwrap().unwrap();
+        a.clock.advance(ALMOST);
+        assert_eq!(a.kept().await, Some(Ok(1)));
+        a.clock.advance(MOMENT);
+        assert_eq!(a.kept().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_stays_in_memory_is_trusted_no_longer() {
+        #[cached(ttl = 60, key = "here:{id}", remote = false)]
+        async fn here(id: u64) -> u64 {
+            id
+        }
+        let server = Server::new();
+        let a = trusting(&server, "a");
+        a.cache.scope(async { here(1).await }).await;
+        a.clock.advance(SECOND);
+        assert_eq!(a.cache.scope(async { here(1).peek().await }).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_fleet_an_entry_lives_its_whole_life() {
+        let clock = ManualClock::new();
+        let cache = Cache::builder("test").clock(clock.clone()).build().unwrap();
+        cache.scope(async { job(Script::new(), 1).await }).await.unwrap();
+        clock.advance(59 * SECOND);
+        assert_eq!(cache.scope(async { job(Script::new(), 1).peek().await }).await, Some(Ok(1)));
+    }
+
+    // Trace 3: `b` joins a run that read before an invalidation elsewhere, and comes after it.
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_came_after_an_invalidation_elsewhere_does_not_share_the_older_run() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        let leader = started_exact(&b, &script).await;
+        a.invalidate().await.unwrap();
+        let follower = started_exact(&b, &script).await;
+        assert_eq!(leader.await.unwrap(), Ok(1));
+        assert_eq!(follower.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_came_after_a_read_was_sent_does_not_share_it() {
+        let (_server, a, b) = pair();
+        let script = Script::new();
+        assert_eq!(a.job(&script).await, Ok(1));
+        let gate = b.remote.hold(Verb::Get, At::Answered);
+        let leader = started_exact(&b, &script).await;
+        a.invalidate().await.unwrap();
+        let follower = started_exact(&b, &script).await;
+        gate.open();
+        assert_eq!(leader.await.unwrap(), Ok(1));
+        assert_eq!(follower.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_came_before_the_run_shares_it_even_if_it_is_refused() {
+        let (_server, a, b) = pair();
+        let script = Script::new();
+        let gate = b.remote.hold(Verb::Lease, At::Answered);
+        let leader = started_exact(&b, &script).await;
+        let follower = started_exact(&b, &script).await;
+        gate.open();
+        sleep(MOMENT).await;
+        a.invalidate().await.unwrap();
+        assert_eq!(leader.await.unwrap(), Ok(1));
+        assert_eq!(follower.await.unwrap(), Ok(1));
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_came_during_the_run_shares_what_the_fill_confirmed() {
+        let (_server, a, _) = pair();
+        let script = Script::new();
+        let calls = [started_exact(&a, &script).await, started_exact(&a, &script).await];
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_memory_would_serve_as_old_a_value_a_follower_shares_it() {
+        let server = Server::new();
+        let (a, b) = (trusting(&server, "a"), trusting(&server, "b"));
+        for (age, second) in [(ALMOST, Ok(1)), (SECOND, Ok(2))] {
+            let script = Script::new();
+            let leader = b.started(&script).await;
+            a.invalidate().await.unwrap();
+            let follower = b.started(&script).await;
+            b.clock.advance(age);
+            assert_eq!(leader.await.unwrap(), Ok(1));
+            assert_eq!(follower.await.unwrap(), second);
+            a.invalidate().await.unwrap();
+            b.clock.advance(SECOND);
+        }
+    }
+}
+
+mod budgets {
+    use super::*;
+
+    const BUDGET: Duration = Duration::from_millis(100);
+
+    fn patient(server: &Arc<Server>, name: &'static str) -> Node {
+        Node::with(server, name, |cache| cache.redis_budget(BUDGET))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_spends_one_budget_on_a_tier_that_hangs() {
+        let server = Server::new();
+        let a = patient(&server, "a");
+        a.remote.hang(Verb::Get);
+        let began = Instant::now();
+        assert_eq!(a.job(&Script::new()).await, Ok(1));
+        assert_eq!(server.log(), ["a GET"]);
+        assert!(began.elapsed() <= BUDGET + RUN + MOMENT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_commands_of_a_call_have_one_budget() {
+        let server = Server::new();
+        let a = patient(&server, "a");
+        let (get, lease) =
+            (a.remote.hold(Verb::Get, At::Sent), a.remote.hold(Verb::Lease, At::Sent));
+        a.remote.hang(Verb::Fill);
+        let began = Instant::now();
+        let script = Script::new();
+        let call = a.started(&script).await;
+        sleep(BUDGET / 3).await;
+        get.open();
+        sleep(BUDGET / 3).await;
+        lease.open();
+        assert_eq!(call.await.unwrap(), Ok(1));
+        assert_eq!(server.log()[..3], ["a GET", "a LEASE", "a FILL"]);
+        assert!(began.elapsed() <= BUDGET + RUN + 5 * MOMENT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_wait_for_another_run_spends_no_budget() {
+        let server = Server::new();
+        let (a, b) = (patient(&server, "a"), patient(&server, "b"));
+        let script = Arc::new(Script { stuck: 1, ..Script::default() });
+        let first = a.started(&script).await;
+        let second = b.started(&script).await;
+        sleep(5 * BUDGET).await;
+        assert_eq!(script.runs(), 1);
+        first.abort();
+        assert_eq!(second.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+    }
+}
+
+mod waiting {
+    use super::*;
+
+    /// A function whose error nobody shares, run by one process while another waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn who_was_woken_by_a_run_that_failed_waits_for_no_other() {
+        let server = Server::new();
+        let nodes = ["a", "b", "c"].map(|name| Node::new(&server, name));
+        let script = Script::failing(3);
+        let calls = [
+            nodes[0].started(&script).await,
+            nodes[1].started(&script).await,
+            nodes[2].started(&script).await,
+        ];
+        let began = Instant::now();
+        for call in calls {
+            call.await.unwrap().unwrap_err();
+        }
+        // The two that were woken ran side by side.
+        assert_eq!(script.runs(), 3);
+        assert!(began.elapsed() <= 2 * RUN + 5 * MOMENT);
+    }
+}
+
+mod renewals {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_while_the_function_runs() {
+        let (server, a) = alone();
+        let script = Script::stuck(1);
+        let call = a.started(&script).await;
+        sleep(3 * LEASE).await;
+        let renewals = server.log().iter().filter(|entry| *entry == "a RENEW").count();
+        // At a third of it, or a sixth later.
+        assert!((6..=9).contains(&renewals), "{renewals}");
+        call.abort();
+        sleep(MOMENT).await;
+        server.forget();
+        sleep(3 * LEASE).await;
+        assert_eq!(server.log(), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_not_renewed_for_longer_than_max_run() {
+        let server = Server::new();
+        let a = Node::with(&server, "a", |cache| cache.max_run(2 * LEASE));
+        let call = a.started(&Script::stuck(1)).await;
+        sleep(2 * LEASE + MOMENT).await;
+        server.forget();
+        sleep(10 * LEASE).await;
+        assert_eq!(server.log(), [""; 0]);
+        call.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_took_over_is_renewed_too() {
+        let (server, a) = alone();
+        let script = Script::stuck(2);
+        let leader = a.started(&script).await;
+        let follower = a.started(&script).await;
+        leader.abort();
+        sleep(LEASE).await;
+        assert_eq!(script.runs(), 2);
+        assert!(server.log().iter().any(|entry| entry == "a RENEW"));
+        follower.abort();
+    }
+}
+
+mod repairs {
+    use super::*;
+
+    /// Longer than the pauses between attempts.
+    const LATER: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_that_failed_lands_by_itself() {
+        let (server, a, b) = pair();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Invalidate);
+        a.invalidate().await.unwrap_err();
+        assert!(server.value(KEY).is_some());
+        sleep(100 * LATER).await;
+        a.remote.answer(Verb::Invalidate);
+        sleep(LATER).await;
+        assert_eq!(server.state(KEY), State::Absent);
+        // The key is trusted again.
+        let script = Script::new();
+        assert_eq!(b.job(&script).await, Ok(1));
+        assert_eq!(a.job(&script).await, Ok(1));
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_that_was_dropped_lands_by_itself() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let invalidation = a.spawn(async { job(Script::new(), 1).invalidate().await });
+        sleep(MOMENT).await;
+        invalidation.abort();
+        a.remote.answer(Verb::Invalidate);
+        sleep(LATER).await;
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_keys_each_lands_as_soon_as_it_can() {
+        let (server, a) = alone();
+        for id in 1..=3 {
+            a.cache.scope(job(Script::new(), id)).await.unwrap();
+        }
+        a.remote.fail(Verb::Invalidate);
+        for id in 1..=3 {
+            a.cache.invalidate(&format!("job:{id}")).await.unwrap_err();
+        }
+        a.remote.answer(Verb::Invalidate);
+        sleep(LATER).await;
+        for id in 1..=3 {
+            assert_eq!(server.state(&format!("test:job:{id}")), State::Absent);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clear_that_failed_lands_by_itself_and_nothing_is_read_before() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Clear);
+        a.cache.clear().await.unwrap_err();
+        server.forget();
+        let script = Script::new();
+        assert_eq!(a.job(&script).await, Ok(1));
+        assert!(!server.log().iter().any(|entry| entry == "a GET"));
+        a.remote.answer(Verb::Clear);
+        sleep(LATER).await;
+        assert_eq!(server.state(KEY), State::Absent);
+        server.forget();
+        a.cache.invalidate("job:1").await.unwrap();
+        a.job(&script).await.unwrap();
+        assert!(server.log().iter().any(|entry| entry == "a GET"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_failures_become_one_clear() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Invalidate);
+        for id in 0..=10_000 {
+            a.cache.invalidate(&format!("other:{id}")).await.unwrap_err();
+        }
+        a.remote.answer(Verb::Invalidate);
+        sleep(LATER).await;
+        assert!(server.log().iter().any(|entry| entry == "a CLEAR"));
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_waits_for_repairs() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        a.remote.fail(Verb::Invalidate);
+        a.invalidate().await.unwrap_err();
+        let cache = a.cache.clone();
+        let shutdown = tokio::spawn(async move { cache.shutdown().await });
+        sleep(LATER).await;
+        assert!(!shutdown.is_finished());
+        a.remote.answer(Verb::Invalidate);
+        shutdown.await.unwrap().unwrap();
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_invalidation_of_the_key_ends_the_repair() {
+        let (server, a) = alone();
+        a.remote.fail(Verb::Invalidate);
+        a.invalidate().await.unwrap_err();
+        a.remote.answer(Verb::Invalidate);
+        a.invalidate().await.unwrap();
+        a.job(&Script::new()).await.unwrap();
+        sleep(LATER).await;
+        // What was stored since is not invalidated once more for nothing: once at most.
+        server.forget();
+        sleep(10 * LATER).await;
+        assert_eq!(server.log(), [""; 0]);
     }
 }

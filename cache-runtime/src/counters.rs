@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     key::function,
-    stats::{FunctionStats, Stats},
+    stats::{FunctionStats, RedisStats, Stats},
 };
 
 /// The counters of all functions of one cache, by the number of the site. Grows without moving,
@@ -55,7 +55,7 @@ impl Functions {
             .filter_map(|(number, counters)| counters.read(number))
             .collect();
         functions.sort_by_key(|row| row.function);
-        Stats { functions }
+        Stats { functions, redis: RedisStats::default() }
     }
 }
 
@@ -76,6 +76,7 @@ impl fmt::Debug for Functions {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Count {
     Hits,
+    RedisHits,
     Misses,
     /// Runs that began.
     Runs,
@@ -83,7 +84,6 @@ pub(crate) enum Count {
     Ended,
     Errors,
     Refused,
-    Evictions,
     RunNanos,
 }
 
@@ -93,6 +93,8 @@ pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
     /// Goes down too, so one for all.
     pub(crate) waiters: AtomicU64,
+    /// Under a lock of the store, and no room is left in a stripe.
+    pub(crate) evictions: AtomicU64,
 }
 
 const STRIPES: usize = 32;
@@ -143,7 +145,8 @@ impl Counters {
     /// `None` for a function that was never called in this cache.
     fn read(&self, number: u32) -> Option<FunctionStats> {
         let (cache_hits_memory, cache_misses) = (self.sum(Count::Hits), self.sum(Count::Misses));
-        if cache_hits_memory + cache_misses == 0 {
+        let cache_hits_redis = self.sum(Count::RedisHits);
+        if cache_hits_memory + cache_hits_redis + cache_misses == 0 {
             return None;
         }
         // In this order, so that a run that ends meanwhile is not missing from those that began.
@@ -152,9 +155,10 @@ impl Counters {
         Some(FunctionStats {
             function: function(number),
             cache_hits_memory,
+            cache_hits_redis,
             cache_misses,
             runs,
-            evictions: self.sum(Count::Evictions),
+            evictions: self.evictions.load(Relaxed),
             inflight_requests: runs.saturating_sub(ended),
             waiters: self.waiters.load(Relaxed),
             fills_refused: self.sum(Count::Refused),

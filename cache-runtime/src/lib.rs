@@ -25,7 +25,7 @@ pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};
 pub use key::{KeyPart, KeyWriter};
-pub use stats::{FunctionStats, Stats};
+pub use stats::{FunctionStats, RedisStats, Stats};
 
 /// What the attributes emit, and what tests put behind the seam to a remote tier.
 #[doc(hidden)]

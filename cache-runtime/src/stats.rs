@@ -8,6 +8,28 @@ use std::{fmt, time::Duration};
 pub struct Stats {
     /// In the order of the functions' names.
     pub functions: Vec<FunctionStats>,
+    /// Of the tier in Redis; all zero without one.
+    pub redis: RedisStats,
+}
+
+/// What the tier in Redis has counted, since the cache was built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisStats {
+    /// Commands that were sent for calls.
+    pub commands: u64,
+    /// Commands that had no answer when their budget ended.
+    pub timeouts: u64,
+    /// Connections that were made.
+    pub connections: u64,
+    /// How often it was left alone for a while, because it did not answer.
+    pub breaker_openings: u64,
+    /// Commands that were not sent because too many were under way.
+    pub rejected: u64,
+    /// Leases that were granted to callers who had gone, and were given back.
+    pub late_grants: u64,
+    /// Invalidations that have not landed at this moment.
+    pub pending_repairs: u64,
 }
 
 /// What one function has counted in one cache, since the cache was built.
@@ -18,6 +40,8 @@ pub struct FunctionStats {
     pub function: &'static str,
     /// Calls answered from the memory of the process.
     pub cache_hits_memory: u64,
+    /// Calls answered from Redis.
+    pub cache_hits_redis: u64,
     /// Calls answered by no tier: they ran the function, or waited for a run.
     pub cache_misses: u64,
     /// Runs of the function under the cache.
@@ -49,30 +73,37 @@ impl Stats {
 }
 
 impl FunctionStats {
-    /// The share of calls that memory answered, from 0 to 1.
+    /// The share of calls that memory or Redis answered, from 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio is shown with three digits")]
     pub fn hit_rate(&self) -> f64 {
-        let calls = self.cache_hits_memory + self.cache_misses;
-        if calls == 0 { 0.0 } else { self.cache_hits_memory as f64 / calls as f64 }
+        let hits = self.cache_hits_memory + self.cache_hits_redis;
+        let calls = hits + self.cache_misses;
+        if calls == 0 { 0.0 } else { hits as f64 / calls as f64 }
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.functions.iter().map(|row| row.function.len()).max().unwrap_or(0).max(8);
-        write!(
-            f,
-            "{:width$}  {:>9}  {:>9}  {:>6}  {:>9}",
-            "function", "hits", "misses", "hit %", "runs"
-        )?;
+        write!(f, "{:width$}  {:>9}  {:>9}  {:>9}", "function", "memory", "redis", "misses")?;
+        write!(f, "  {:>6}  {:>9}", "hit %", "runs")?;
         writeln!(f, "  {:>7}  {:>7}  {:>7}  {:>10}", "errors", "refused", "evicted", "run time")?;
         for row in &self.functions {
-            let FunctionStats { function, cache_hits_memory, cache_misses, runs, .. } = row;
-            write!(f, "{function:width$}  {cache_hits_memory:>9}  {cache_misses:>9}")?;
+            let FunctionStats { function, cache_misses, runs, .. } = row;
+            let (memory, redis) = (row.cache_hits_memory, row.cache_hits_redis);
+            write!(f, "{function:width$}  {memory:>9}  {redis:>9}  {cache_misses:>9}")?;
             write!(f, "  {:>6.1}  {runs:>9}", 100.0 * row.hit_rate())?;
             write!(f, "  {:>7}  {:>7}", row.errors, row.fills_refused)?;
             writeln!(f, "  {:>7}  {:>10}", row.evictions, format!("{:.1?}", row.run_time))?;
+        }
+        if self.redis != RedisStats::default() {
+            let RedisStats { commands, timeouts, connections, breaker_openings, .. } = self.redis;
+            write!(
+                f,
+                "redis: {commands} commands, {timeouts} timeouts, {connections} connections"
+            )?;
+            writeln!(f, ", left alone {breaker_openings} times")?;
         }
         Ok(())
     }

@@ -332,6 +332,18 @@ impl Process {
     }
 }
 
+struct GiveBack<'a> {
+    server: &'a Server,
+    key: &'a str,
+    token: Token,
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        self.server.change(self.key, |key| key.release(self.token));
+    }
+}
+
 /// What the asker gives up on may still have its effect, or not.
 fn within_time<'a, T: Send + 'a>(
     within: Duration,
@@ -378,7 +390,13 @@ impl Remote for Process {
                 }
                 leased
             };
-            self.send(Verb::Lease, key, effect).await
+            // A lease that nobody learns of is given back by the tier.
+            let granted = GiveBack { server: &self.server, key, token };
+            let leased = self.send(Verb::Lease, key, effect).await;
+            if leased.is_ok() {
+                std::mem::forget(granted);
+            }
+            leased
         })
     }
 

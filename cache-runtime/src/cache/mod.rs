@@ -151,7 +151,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn invalidate(&self, key: &str) -> Result<(), Error> {
         self.invalidate_named(KeyText::literal(key), None).await
     }
@@ -160,7 +161,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn clear(&self) -> Result<(), Error> {
         Flights::clear(self);
         self.store.clear();
@@ -185,7 +187,12 @@ impl Cache {
     /// What was counted so far. It prints as a table.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.functions.stats()
+        let mut stats = self.functions.stats();
+        if let Some(remote) = &self.remote {
+            stats.redis = remote.stats();
+            stats.redis.pending_repairs = self.repairs.pending() as u64;
+        }
+        stats
     }
 
     /// Waits for the runs on tasks of their own (`detached`), and starts no more of them: from
@@ -196,7 +203,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None.
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.background.close().await;
         self.repairs.drain(self).await;

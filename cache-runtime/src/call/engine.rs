@@ -177,8 +177,12 @@ impl<W: Future<Output = (Fetched, Edge)>> Pursuit for Fetching<W> {
     ) -> Poll<Step> {
         Poll::Ready(match ready!(self.project().fetch.poll(cx)) {
             (Fetched::Value(entry), _) => {
-                let source = source(&entry, call.cache().time.now());
-                Step::of(function.join(entry), source)
+                let age = age(&entry, call.cache().time.now());
+                let counters = call.cache().functions.of(call.instance.number);
+                // It was counted as a miss of memory.
+                counters.subtract(Count::Misses);
+                counters.add(Count::RedisHits, 1);
+                Step::of(function.join(entry), Source::Redis { age })
             }
             (Fetched::Run(lead), edge) => Step::Go(leading(lead, edge)),
         })
@@ -509,7 +513,12 @@ impl Call {
     }
 }
 
-/// Where the value of an entry comes from.
+/// Where the value of an entry in memory comes from.
 pub(super) fn source(entry: &Kept, now: u64) -> Source {
-    Source::Memory { age: Duration::from_nanos(now.saturating_sub(entry.header.loaded())) }
+    Source::Memory { age: age(entry, now) }
+}
+
+/// Since the run began that an entry comes from.
+fn age(entry: &Kept, now: u64) -> Duration {
+    Duration::from_nanos(now.saturating_sub(entry.header.loaded()))
 }

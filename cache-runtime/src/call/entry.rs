@@ -31,7 +31,8 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn invalidate(&self) -> Result<(), Error> {
         self.call.invalidate().await
     }
@@ -40,7 +41,8 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn put<V, M>(&self, value: V) -> Result<(), Error>
     where
         R: Holds<V, M>,

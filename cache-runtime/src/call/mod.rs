@@ -79,6 +79,11 @@ pub enum Source {
         /// Since the run began that the value comes from.
         age: Duration,
     },
+    /// Redis.
+    Redis {
+        /// Since the load began that the value comes from, in whichever process.
+        age: Duration,
+    },
     /// A run that another caller had under way.
     Shared,
     /// The function: this call ran it.
@@ -135,7 +140,8 @@ impl<F: Future> Cached<F> {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn invalidate(self) -> Result<(), Error> {
         self.front.call.invalidate().await
     }
@@ -161,7 +167,8 @@ impl<F: Future> Cached<F> {
     ///
     /// # Errors
     ///
-    /// None in memory.
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn put<V, M>(self, value: V) -> Result<(), Error>
     where
         F::Output: Holds<V, M>,

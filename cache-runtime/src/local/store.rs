@@ -3,7 +3,10 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{
+            AtomicU32,
+            Ordering::{self, Relaxed},
+        },
     },
 };
 
@@ -13,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::MILLI,
-    counters::{Count, Functions},
+    counters::Functions,
     key::{Lookup, StoredKey},
 };
 
@@ -227,7 +230,7 @@ impl Lifecycle<StoredKey, Kept> for Evictions {
 
     fn on_evict(&self, evicted: &mut Evicted, key: StoredKey, entry: Kept) {
         if evicted.inserted.as_ref() != Some(&key) {
-            self.0.of(u32::from(entry.header.function)).add(Count::Evictions, 1);
+            self.0.of(u32::from(entry.header.function)).evictions.fetch_add(1, Relaxed);
         }
         evicted.entries.push(entry);
     }

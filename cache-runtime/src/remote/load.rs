@@ -96,10 +96,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
             }
         }
         let (sent, mark) = (cache.time.now(), lead.mark());
-        let asked = Asked { cache, remote, key: &key, token };
-        let leased = ask(&lead, |left| remote.lease(&key, token, seen, left)).await;
-        asked.answered(&leased);
-        match leased {
+        match ask(&lead, |left| remote.lease(&key, token, seen, left)).await {
             Ok(Leased::Granted) => {
                 granted(&lead, token, &key);
                 break;
@@ -135,11 +132,8 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
 async fn fetch_rejected(lead: Lead, call: &Call, key: &str, token: Token, found: Found) -> Fetched {
     let cache = call.cache();
     if let Some(remote) = readable(cache, call) {
-        let asked = Asked { cache, remote, key, token };
         let seen = Seen::Rejected(found.seen);
-        let leased = ask(&lead, |left| remote.lease(key, token, seen, left)).await;
-        asked.answered(&leased);
-        match leased {
+        match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
             Ok(Leased::Granted) => granted(&lead, token, key),
             Ok(Leased::Held) => lead.keep_nothing(),
             _ => {}
@@ -170,29 +164,6 @@ fn use_found(
     let entry = call.trusted(entry, sent);
     call.land(lead, entry.clone());
     Ok(Fetched::Value(entry))
-}
-
-/// A lease that was asked for. Without an answer it may have been granted to somebody who never
-/// learns of it, and is given back.
-struct Asked<'a> {
-    cache: &'a Cache,
-    remote: &'a Arc<dyn Remote>,
-    key: &'a str,
-    token: Token,
-}
-
-impl Asked<'_> {
-    fn answered(self, leased: &Result<Leased, Error>) {
-        if !matches!(leased, Err(Error::Timeout { .. })) {
-            std::mem::forget(self);
-        }
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        release(self.cache, Arc::clone(self.remote), self.key.to_owned(), self.token);
-    }
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.

@@ -19,7 +19,7 @@ pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::Renewals;
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
 
-use crate::{blob::Codec, error::Error};
+use crate::{blob::Codec, error::Error, stats::RedisStats};
 
 /// What a remote tier answers with.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -30,6 +30,9 @@ pub trait Remote: Send + Sync + 'static {
     fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got>;
 
     /// Asks to be the one that runs the function.
+    ///
+    /// A lease that is granted to a caller who does not learn of it, because the answer came late or
+    /// the future was dropped, is given back by the tier.
     fn lease<'a>(
         &'a self,
         key: &'a str,
@@ -65,6 +68,11 @@ pub trait Remote: Send + Sync + 'static {
     /// False when nothing need be asked: it would fail at once.
     fn is_usable(&self) -> bool {
         true
+    }
+
+    /// What it has counted.
+    fn stats(&self) -> RedisStats {
+        RedisStats::default()
     }
 }
 

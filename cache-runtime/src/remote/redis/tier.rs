@@ -31,6 +31,7 @@ use crate::{
     blob::{self, Compression, Decoded, EncodeError, Header, Stamps},
     error::Error,
     remote::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+    stats::RedisStats,
     sync::{Mutex, lock},
 };
 
@@ -225,6 +226,19 @@ impl Remote for RedisTier {
 
     fn is_usable(&self) -> bool {
         self.inner.connection.is_usable()
+    }
+
+    fn stats(&self) -> RedisStats {
+        let counts = self.inner.connection.counts();
+        RedisStats {
+            commands: counts.sent,
+            timeouts: counts.timeouts,
+            connections: counts.connects,
+            breaker_openings: counts.openings,
+            rejected: counts.capped,
+            late_grants: self.inner.late_grants.load(Relaxed),
+            pending_repairs: 0,
+        }
     }
 }
 
