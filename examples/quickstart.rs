@@ -4,10 +4,11 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! The "database" is a file, `examples/data/elements.csv`, and slow on purpose.
+//! The "database" is a file, `examples/data/elements.csv`, and slow on purpose. With a Redis in
+//! `LARDER_URL` (`redis://localhost`) it goes on to show what a second process would see.
 
 use std::{
-    fs,
+    env, fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -112,6 +113,31 @@ async fn main() -> anyhow::Result<()> {
 
     title("What the cache has counted");
     println!("{}", cache.stats());
+
+    if let Ok(url) = env::var("LARDER_URL") {
+        over_redis(&url).await?;
+    }
+    Ok(())
+}
+
+/// Two caches of one service are what two processes have.
+async fn over_redis(url: &str) -> anyhow::Result<()> {
+    title("The same function, over Redis");
+    let one = Cache::builder("quickstart").redis(url).build()?;
+    let other = Cache::builder("quickstart").redis(url).build()?;
+    one.clear().await?;
+    let (_, source) = one.scope(async { element("Ag").with_source().await }).await;
+    println!("one process:     {source:?}");
+    let (_, source) = other.scope(async { element("Ag").with_source().await }).await;
+    println!("the other:       {source:?}");
+    one.scope(async { element("Ag").invalidate().await }).await?;
+    let (_, source) = one.scope(async { element("Ag").with_source().await }).await;
+    println!("invalidated:     {source:?}");
+    let both = tokio::join!(
+        one.scope(async { element("Pt").with_source().await.1 }),
+        other.scope(async { element("Pt").with_source().await.1 }),
+    );
+    println!("both at once:    {:?} and {:?}", both.0, both.1);
     Ok(())
 }
 

@@ -1134,9 +1134,38 @@ mod trouble {
         let began = Instant::now();
         assert_eq!(a.job(&Script::new()).await, Ok(1));
         assert!(began.elapsed() <= LEASE + RUN + MOMENT);
-        // Run without the lease, it is not stored for the fleet.
-        assert_eq!(server.log(), ["a GET", "a LEASE", "a WAIT"]);
+        // A last look, and then a run without the lease, which is not stored for the fleet.
+        assert_eq!(server.log(), ["a GET", "a LEASE", "a WAIT", "a GET", "a LEASE"]);
         assert_eq!(server.state(KEY), State::Lease(Token(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_ended_with_the_wait_for_it_is_taken() {
+        let (server, a) = alone();
+        server.set(KEY, State::Lease(Token(1)));
+        a.remote.hang(Verb::Changed);
+        let script = Script::new();
+        let calls = [a.started(&script).await, a.started(&script).await, a.started(&script).await];
+        sleep(LEASE.checked_sub(5 * MOMENT).unwrap()).await;
+        server.set(KEY, State::Absent);
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+        assert_eq!(server.value(KEY).unwrap().payload, b"1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_whose_wait_for_another_process_ended_share_one_run() {
+        let (server, a) = alone();
+        server.set(KEY, State::Lease(Token(1)));
+        a.remote.hang(Verb::Changed);
+        let script = Script::new();
+        let calls = [a.started(&script).await, a.started(&script).await, a.started(&script).await];
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
     }
 
     #[tokio::test(start_paused = true)]

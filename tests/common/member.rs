@@ -38,6 +38,7 @@ impl Member {
     pub(crate) fn start(role: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["a_process_of_the_fleet", "--exact", "--nocapture", "--test-threads=1"])
+            .env_remove("LARDER_URL")
             .env(ROLE, role)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())

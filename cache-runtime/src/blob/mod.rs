@@ -37,6 +37,11 @@
 //! processes do not erase each other's entries. Whatever else has another shape is a miss and is
 //! replaced.
 
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, unused_imports, reason = "but for the settings, of the tier in Redis alone")
+)]
+
 pub(crate) mod codec;
 mod compress;
 mod header;

@@ -16,7 +16,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::store::{Evicted, Generations, Kept};
 use crate::{
@@ -32,6 +32,9 @@ use crate::{
         lock,
     },
 };
+
+/// What a leader needs for its last look at the remote tier.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// Of a flight whose value no other process can outdate.
 const EVERYBODY: u32 = u32::MAX;
@@ -115,12 +118,27 @@ pub(crate) struct Flight {
     moment: AtomicU32,
     /// Who joined before this moment has a value that was current then; all, if it is `EVERYBODY`.
     confirmed: AtomicU32,
-    /// What its commands to the remote tier took, in nanoseconds.
-    spent: AtomicU64,
+    /// Of a flight that asks the remote tier.
+    fetch: Option<Fetch>,
     /// Of the leader: it has nothing to hand over.
     landed: AtomicBool,
     outcome: OnceLock<Outcome>,
     changed: Notify,
+}
+
+/// The part of a flight that is spent with the remote tier.
+struct Fetch {
+    began: Instant,
+    /// From then until the first run of the function began.
+    ran_after: OnceLock<Duration>,
+    /// What its commands took, in nanoseconds.
+    spent: AtomicU64,
+}
+
+impl Fetch {
+    fn new() -> Self {
+        Self { began: Instant::now(), ran_after: OnceLock::new(), spent: AtomicU64::new(0) }
+    }
 }
 
 /// What an entry carries of the load that it comes from.
@@ -237,7 +255,7 @@ impl Flights {
             moment: AtomicU32::new(0),
             // Where nobody else invalidates, what supersedes a flight is known here.
             confirmed: AtomicU32::new(if is_shared { 0 } else { EVERYBODY }),
-            spent: AtomicU64::new(0),
+            fetch: is_shared.then(Fetch::new),
             landed: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
@@ -527,11 +545,14 @@ impl Lead {
 
     /// What the commands of this flight took so far.
     pub(crate) fn spent(&self) -> Duration {
-        Duration::from_nanos(self.flight.spent.load(Relaxed))
+        let spent = self.flight.fetch.as_ref().map(|fetch| fetch.spent.load(Relaxed));
+        Duration::from_nanos(spent.unwrap_or(0))
     }
 
     pub(crate) fn spend(&self, time: Duration) {
-        self.flight.spent.fetch_add(nanos(time), Relaxed);
+        if let Some(fetch) = &self.flight.fetch {
+            fetch.spent.fetch_add(nanos(time), Relaxed);
+        }
     }
 
     /// What the run took.
@@ -569,8 +590,9 @@ impl Lead {
                 Some(_) => flight.cache.time.now(),
             };
             flight.started.store(started, Relaxed);
-            if flight.confirmed.load(Relaxed) != EVERYBODY {
+            if let Some(fetch) = &flight.fetch {
                 self.confirm(self.mark());
+                let _ = fetch.ran_after.set(fetch.began.elapsed());
             }
             self.counters().add(Count::Runs, 1);
         }
@@ -674,6 +696,8 @@ pub(crate) struct Follower {
     function: u32,
     /// At which moment of the flight.
     joined: u32,
+    /// When, in a flight that asks the remote tier.
+    since: Option<Instant>,
     /// Whether its function keeps values in memory.
     keeps: bool,
     /// It leads now.
@@ -692,7 +716,8 @@ impl Follower {
     fn new(flight: Arc<Flight>, call: &Call, joined: u32) -> Self {
         let function = call.instance.number;
         flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
-        Self { flight, function, joined, keeps: call.is_kept_here(), left: false }
+        let since = flight.fetch.is_some().then(Instant::now);
+        Self { flight, function, joined, since, keeps: call.is_kept_here(), left: false }
     }
 
     /// F5: whether a value is current enough for this follower: it was when it joined or later, or
@@ -734,6 +759,25 @@ impl Follower {
         Some(Followed::Lead(Lead::new(Arc::clone(flight), *function, now)))
     }
 
+    /// How much longer to wait at the end of a wait, if at all: a leader that waited for the run of
+    /// another process, and has begun its own by now or is about to, is shared as it would be by who
+    /// comes now.
+    fn more_patience(&self) -> Option<Duration> {
+        let (fetch, lease) = (self.flight.fetch.as_ref()?, self.flight.cache.settings.lease);
+        let waited = self.since?.elapsed();
+        match fetch.ran_after.get() {
+            None => (waited < 2 * lease).then_some(LAST_LOOK),
+            Some(ran_after) => {
+                let began = fetch.began + *ran_after;
+                if self.since? >= began {
+                    return None;
+                }
+                let left = lease.saturating_sub(began.elapsed());
+                (!left.is_zero()).then_some(left)
+            }
+        }
+    }
+
     /// Nobody else joins a flight that somebody has waited for too long.
     fn give_up(&self) {
         let _shard = self.flight.shard();
@@ -764,10 +808,16 @@ pub(crate) async fn follow(mut follower: Follower) -> Followed {
     if tokio::runtime::Handle::try_current().is_err() {
         return landing(&mut follower).await;
     }
-    let lease = follower.flight.cache.settings.lease;
-    // One timer for all of the wait, whoever polls the rest of it.
-    if let Ok(followed) = tokio::time::timeout(lease, landing(&mut follower)).await {
-        return followed;
+    let mut patience = follower.flight.cache.settings.lease;
+    loop {
+        // One timer for all of the wait, whoever polls the rest of it.
+        if let Ok(followed) = tokio::time::timeout(patience, landing(&mut follower)).await {
+            return followed;
+        }
+        match follower.more_patience() {
+            Some(more) => patience = more,
+            None => break,
+        }
     }
     follower.give_up();
     Followed::Overdue

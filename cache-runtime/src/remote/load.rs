@@ -109,13 +109,13 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
             }
             Ok(Leased::Busy) if is_patient => {
                 seen = Seen::Nothing;
-                // One that was woken again and again has waited long enough, too.
-                let is_over = Instant::now() >= deadline;
                 match timeout_at(deadline, remote.changed(&key)).await {
-                    // A run that stored nothing: whoever else asks is not waited for once more.
-                    Ok(Ok(Change::Woken)) if !is_over => is_patient = false,
-                    Ok(Ok(_)) if !is_over => {}
-                    _ => break,
+                    // A run that stored nothing: whoever else asks is not waited for once more. Or
+                    // the wait is over: a last look, for the lease that it began with has ended.
+                    Ok(Ok(Change::Woken)) | Err(_) => is_patient = false,
+                    // One that was woken again and again has waited long enough, too.
+                    Ok(Ok(_)) => is_patient = Instant::now() < deadline,
+                    Ok(Err(_)) => break,
                 }
             }
             Ok(Leased::Held) => {

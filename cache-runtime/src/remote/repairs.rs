@@ -37,6 +37,10 @@ pub(crate) struct Repairs {
 struct Work {
     /// By the key in the remote tier, with the number of the invalidation.
     keys: BTreeMap<String, (Named, u64)>,
+    /// The newest `clear` that has not landed.
+    clear: Option<u64>,
+    /// How many `clear`s were asked for.
+    clears: u64,
     task: Option<JoinHandle<()>>,
 }
 
@@ -47,35 +51,44 @@ impl Repairs {
 
     /// How many invalidations have not landed.
     pub(crate) fn pending(&self) -> usize {
-        self.work().keys.len() + usize::from(self.is_clear_pending())
+        let work = self.work();
+        work.keys.len() + usize::from(work.clear.is_some())
     }
 
     /// An invalidation of a key did not land, or may not have.
     fn add(&self, cache: &Cache, name: Named, number: u64) {
         let mut work = self.work();
-        if !self.is_clear_pending() {
-            let newest = work.keys.entry(cache.remote_key(&name)).or_insert((name, number));
-            newest.1 = newest.1.max(number);
-        }
+        let newest = work.keys.entry(cache.remote_key(&name)).or_insert((name, number));
+        newest.1 = newest.1.max(number);
         if work.keys.len() > MOST {
-            work.keys.clear();
-            self.is_clear_pending.store(true, SeqCst);
+            self.owe_clear(&mut work);
         }
         start(&mut work, cache);
     }
 
-    /// A `clear` did not land.
-    pub(crate) fn add_clear(&self, cache: &Cache) {
+    /// A `clear` did not land, or may not have.
+    fn add_clear(&self, cache: &Cache) {
         let mut work = self.work();
-        // It does all that they would do.
-        work.keys.clear();
-        self.is_clear_pending.store(true, SeqCst);
+        self.owe_clear(&mut work);
         start(&mut work, cache);
     }
 
-    /// A later `clear` landed.
-    pub(crate) fn cleared(&self) {
-        self.is_clear_pending.store(false, SeqCst);
+    fn owe_clear(&self, work: &mut Work) {
+        // Sent later than they were, it does all that they would do.
+        work.keys.clear();
+        work.clears += 1;
+        work.clear = Some(work.clears);
+        self.is_clear_pending.store(true, SeqCst);
+    }
+
+    /// A `clear` landed that was sent when so many had been asked for.
+    fn cleared(&self, clears: u64) {
+        let mut work = self.work();
+        if work.clear.is_some_and(|newest| newest <= clears) {
+            work.clear = None;
+            self.is_clear_pending.store(false, SeqCst);
+        }
+        drop(work);
         self.done.notify_waiters();
     }
 
@@ -112,17 +125,18 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
     let (mut pause, longest) = PAUSES;
     loop {
         let mut is_landing = false;
-        if repairs.is_clear_pending() {
+        let owed = repairs.work().clear;
+        if let Some(clears) = owed {
             let before = cache.flights.before();
             if remote.clear().await.is_ok() {
                 Flights::confirm_clear(&cache, &before);
-                repairs.cleared();
+                repairs.cleared(clears);
                 is_landing = true;
             }
         } else {
             let keys: Vec<_> = {
                 let mut work = repairs.work();
-                if work.keys.is_empty() && !repairs.is_clear_pending() {
+                if work.keys.is_empty() && work.clear.is_none() {
                     // Under the lock: what is added now finds no task.
                     work.task = None;
                     return;
@@ -182,25 +196,27 @@ impl Drop for Repair<'_> {
 
 /// A `clear` that is under way. Dropped before it is confirmed, it is repaired.
 pub(crate) struct ClearRepair<'a> {
-    cache: Option<&'a Cache>,
+    cache: &'a Cache,
+    /// How many had been asked for; `None` once it has landed.
+    clears: Option<u64>,
 }
 
 impl<'a> ClearRepair<'a> {
     pub(crate) fn armed(cache: &'a Cache) -> Self {
-        Self { cache: Some(cache) }
+        Self { cache, clears: Some(cache.repairs.work().clears) }
     }
 
     pub(crate) fn landed(mut self) {
-        if let Some(cache) = self.cache.take() {
-            cache.repairs.cleared();
+        if let Some(clears) = self.clears.take() {
+            self.cache.repairs.cleared(clears);
         }
     }
 }
 
 impl Drop for ClearRepair<'_> {
     fn drop(&mut self) {
-        if let Some(cache) = self.cache.take() {
-            cache.repairs.add_clear(cache);
+        if self.clears.is_some() {
+            self.cache.repairs.add_clear(self.cache);
         }
     }
 }
