@@ -233,14 +233,10 @@ async fn a_slow_redis_costs_no_call_its_value() {
     let node = Node::new(&proxy.url(), &database());
     for delay in [20, 60, 250] {
         proxy.set(Mode::Delay(Duration::from_millis(delay)));
-        let began = Instant::now();
         node.answers(20).await;
-        eprintln!("{delay} answers {:?} {:?}", began.elapsed(), node.cache.stats().redis);
         node.answers_many().await;
-        eprintln!("{delay} many {:?} {:?}", began.elapsed(), node.cache.stats().redis);
         proxy.set(Mode::Pass);
         node.is_back(&server).await;
-        eprintln!("{delay} back {:?} {:?}", began.elapsed(), node.cache.stats().redis);
     }
 }
 
@@ -470,6 +466,28 @@ async fn a_shutdown_waits_for_the_repairs() {
     in_time(shutdown).await.unwrap().unwrap();
     let other = Node::patient(&test.server.url(), &test.database);
     assert_eq!(other.item(1).peek().await, None);
+}
+
+// Readers.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_one_key_share_the_reads_of_redis() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let node = Node::patient(&proxy.url(), &database());
+    node.item(1).await;
+    proxy.set(Mode::Delay(Duration::from_millis(50)));
+    let before = node.cache.stats().redis.commands;
+    let mut reads = JoinSet::new();
+    for _ in 0..200 {
+        let node = Arc::clone(&node);
+        reads.spawn(async move { node.item(1).await });
+    }
+    assert_eq!(in_time(reads.join_all()).await, [1; 200]);
+    let commands = node.cache.stats().redis.commands - before;
+    // One read for those who came before it was sent, and one for those who came then.
+    assert!(commands <= 10, "{commands} reads, each after the last");
+    assert_eq!(node.runs(), 1);
 }
 
 // What stands in a key.

@@ -148,10 +148,10 @@ impl<W: Future<Output = (Followed, Edge)>> Pursuit for Following<W> {
         cx: &mut Context<'_>,
     ) -> Poll<Step> {
         Poll::Ready(match ready!(self.project().wait.poll(cx)) {
-            (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, Seen::Nothing, edge)),
+            (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, Mode::Load, edge)),
             (Followed::Overdue, _) => Step::Again(Mode::Overdue),
             (Followed::Landed(outcome), _) => match outcome {
-                Outcome::Again => Step::Again(Mode::Load),
+                Outcome::Again => Step::Again(Mode::Again),
                 Outcome::Value(entry) => Step::of(function.join(entry), Source::Shared),
                 Outcome::Error(shared) => Step::of(function.fail(&shared), Source::Shared),
                 Outcome::Unshared => Step::Again(Mode::Alone),
@@ -411,11 +411,10 @@ impl Call {
                 Step::of(function.join(entry), source)
             }
             Begun::Lead(lead) => {
-                let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
                 let edge = InScope::current_run()
                     .and_then(|run| WaitEdge::waiting(&run, lead.flight()))
                     .map(Box::new);
-                Step::Go(self.lead(lead, seen, edge))
+                Step::Go(self.lead(lead, mode, edge))
             }
             Begun::Follow(follower) => {
                 let edge = match InScope::current_run() {
@@ -433,12 +432,20 @@ impl Call {
     }
 
     /// A flight of its own: the remote tier first, where there is one.
-    fn lead(&self, lead: Lead, seen: Seen, edge: Edge) -> Missed {
+    fn lead(&self, lead: Lead, mode: Mode, edge: Edge) -> Missed {
         if remote::of(self.cache(), self).is_none() || lead.token().is_some() {
             return leading(lead, edge);
         }
         let call = self.clone();
-        let fetch = async move { (remote::fetch(lead, call, seen).await, edge) };
+        let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
+        let fetch = async move {
+            if mode == Mode::Again {
+                // Whoever starts over with it joins before anything is asked, and so takes what it
+                // gets. Else each of them would ask for itself, one after another.
+                tokio::task::yield_now().await;
+            }
+            (remote::fetch(lead, call, seen).await, edge)
+        };
         Box::pin(Fetching { fetch })
     }
 

@@ -14,6 +14,9 @@ use crate::{
     local::{Flight, Header, Kept, Lead, Outcome, Stamp},
 };
 
+/// How long a load waits on after the lease has ended that it waited for.
+const LAST_POLL: Duration = Duration::from_millis(50);
+
 /// What the remote tier had for a load.
 pub(crate) enum Fetched {
     /// A value; the flight has landed with it.
@@ -79,7 +82,8 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
     }
     let key = cache.remote_key(lead.name());
     let token = Token(u128::from(cache.random()) << 64 | u128::from(cache.random()));
-    let deadline = Instant::now() + cache.settings.lease;
+    let mut deadline = Instant::now() + cache.settings.lease;
+    let mut is_last = false;
     let mut is_patient = lead.is_patient();
     // Asked again with each step: it may have gone meanwhile.
     while let Some(remote) = readable(cache, &call) {
@@ -110,11 +114,17 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
             Ok(Leased::Busy) if is_patient => {
                 seen = Seen::Nothing;
                 match timeout_at(deadline, remote.changed(&key)).await {
-                    // A run that stored nothing: whoever else asks is not waited for once more. Or
-                    // the wait is over: a last look, for the lease that it began with has ended.
-                    Ok(Ok(Change::Woken)) | Err(_) => is_patient = false,
+                    // A run that stored nothing: whoever else asks is not waited for once more.
+                    Ok(Ok(Change::Woken)) => is_patient = false,
                     // One that was woken again and again has waited long enough, too.
-                    Ok(Ok(_)) => is_patient = Instant::now() < deadline,
+                    Ok(Ok(_)) | Err(_) if Instant::now() < deadline => {}
+                    // The lease that the wait began with has ended, and all who waited for it look
+                    // at once: one of them gets the next, and the others give it a moment.
+                    Ok(Ok(_)) | Err(_) if !is_last => {
+                        is_last = true;
+                        deadline += LAST_POLL;
+                    }
+                    Ok(Ok(_)) | Err(_) => is_patient = false,
                     Ok(Err(_)) => break,
                 }
             }
