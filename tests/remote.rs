@@ -1423,6 +1423,25 @@ mod budgets {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_looks_of_a_wait_spend_no_budget() {
+        let server = Server::new();
+        let (a, b) = (patient(&server, "a"), patient(&server, "b"));
+        // Of each look a fifth of a budget, and of the wait many.
+        for verb in [Verb::Get, Verb::Lease] {
+            b.remote.delay(verb, BUDGET / 10);
+        }
+        b.remote.poll(BUDGET / 2);
+        let script = Arc::new(Script { stuck: 1, ..Script::default() });
+        let first = a.started(&script).await;
+        let second = b.started(&script).await;
+        sleep(50 * BUDGET).await;
+        assert_eq!(script.runs(), 1);
+        first.abort();
+        assert_eq!(second.await.unwrap(), Ok(2));
+        assert_eq!(server.value(KEY).unwrap().payload, b"2");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn to_wait_for_another_run_spends_no_budget() {
         let server = Server::new();
         let (a, b) = (patient(&server, "a"), patient(&server, "b"));

@@ -173,6 +173,7 @@ impl Server {
             server: Arc::clone(self),
             rules: Mutex::default(),
             awaited: Mutex::default(),
+            polls: Mutex::default(),
         })
     }
 
@@ -232,6 +233,7 @@ pub(crate) struct Process {
     rules: Mutex<BTreeMap<(Verb, At), Rule>>,
     /// How often the waiters of a key had been woken when this process was told to wait.
     awaited: Mutex<BTreeMap<String, u64>>,
+    polls: Mutex<Option<Duration>>,
 }
 
 #[derive(Debug, Clone)]
@@ -239,6 +241,7 @@ enum Rule {
     Fail,
     Hang,
     Wait(Gate),
+    Delay(Duration),
 }
 
 /// What stops a command until a test lets it go.
@@ -271,6 +274,16 @@ impl Process {
     /// From now on such commands take no effect, and are never answered.
     pub(crate) fn hang(&self, verb: Verb) {
         self.rule(verb, At::Sent, Rule::Hang);
+    }
+
+    /// From now on such commands take so long.
+    pub(crate) fn delay(&self, verb: Verb, by: Duration) {
+        self.rule(verb, At::Sent, Rule::Delay(by));
+    }
+
+    /// From now on who waits looks by itself, so often.
+    pub(crate) fn poll(&self, every: Duration) {
+        *self.polls.lock().unwrap() = Some(every);
     }
 
     /// From now on such commands wait at a gate.
@@ -308,6 +321,7 @@ impl Process {
             None => {}
             Some(Rule::Fail) => return Err(Error::Unavailable),
             Some(Rule::Hang) => std::future::pending().await,
+            Some(Rule::Delay(by)) => tokio::time::sleep(by).await,
             Some(Rule::Wait(gate)) => {
                 // A gate that is open is closed as a semaphore.
                 if let Ok(permit) = gate.0.acquire().await {
@@ -440,9 +454,17 @@ impl Remote for Process {
             self.pass(Verb::Changed, At::Sent).await?;
             let awaited = self.awaited.lock().unwrap().get(key).copied().unwrap_or(0);
             let mut changes = self.server.changes.subscribe();
+            let polls = *self.polls.lock().unwrap();
             while self.server.wakes(key) == awaited {
                 // The server outlives its connections.
-                changes.changed().await.unwrap();
+                let change = changes.changed();
+                let Some(pause) = polls else {
+                    change.await.unwrap();
+                    continue;
+                };
+                if tokio::time::timeout(pause, change).await.is_err() {
+                    return Ok(Change::Poll);
+                }
             }
             self.pass(Verb::Changed, At::Answered).await?;
             Ok(Change::Woken)

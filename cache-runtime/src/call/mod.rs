@@ -151,7 +151,8 @@ impl<F: Future> Cached<F> {
     ///
     /// What the function would not store (an `Err`, a `None` without `none_ttl`, a value that
     /// `cache_if` rejects) removes the entry. The value may be older than a change that the
-    /// caller did not see.
+    /// caller did not see; with Redis, where that caller may be in another process, it removes the
+    /// entry and stores nothing.
     ///
     /// ```
     /// # use larder::{Cache, cached};

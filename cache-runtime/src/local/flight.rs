@@ -557,6 +557,12 @@ impl Lead {
         }
     }
 
+    pub(crate) fn forget_spent(&self) {
+        if let Some(fetch) = &self.flight.fetch {
+            fetch.spent.store(0, Relaxed);
+        }
+    }
+
     /// What the run took.
     pub(crate) fn cost(&self) -> Duration {
         let (started, ended) = (&self.flight.started, &self.flight.ended);

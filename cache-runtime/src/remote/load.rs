@@ -127,6 +127,8 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
                     Ok(Ok(_)) | Err(_) => is_patient = false,
                     Ok(Err(_)) => break,
                 }
+                // The looks of a wait are bounded by the wait; the budget is for what comes after.
+                lead.forget_spent();
             }
             Ok(Leased::Held) => {
                 lead.keep_nothing();
