@@ -26,10 +26,8 @@ impl Client {
 
     /// The answer as text: none for a missing value. An error of the server fails the test.
     pub(crate) async fn command(&mut self, words: &[&str]) -> Option<String> {
-        let mut command = format!("*{}\r\n", words.len());
-        for word in words {
-            command += &format!("${}\r\n{word}\r\n", word.len());
-        }
+        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let command = format!("*{}\r\n{}", words.len(), words.collect::<String>());
         self.0.write_all(command.as_bytes()).await.unwrap();
         let mut line = String::new();
         self.0.read_line(&mut line).await.unwrap();
@@ -43,7 +41,7 @@ impl Client {
                 Some(String::from_utf8(bytes).unwrap())
             }
             ("+" | ":", _) => Some(rest.to_owned()),
-            _ => panic!("{words:?}: {line}"),
+            _ => panic!("{command}: {line}"),
         }
     }
 

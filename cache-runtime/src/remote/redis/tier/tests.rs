@@ -331,7 +331,7 @@ async fn a_grant_that_comes_late_is_released() {
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(150)));
     let leased = one.lease(KEY, MINE, Seen::Nothing, BUDGET).await;
-    assert!(matches!(leased, Err(Error::Timeout { budget: BUDGET })), "{leased:?}");
+    assert!(matches!(leased, Err(Error::Timeout { .. })), "{leased:?}");
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
     proxy.set(Mode::Pass);
     until(async || server.command(&["EXISTS", KEY]) == "0").await;
