@@ -1,5 +1,7 @@
 //! No password is in anything that can be printed, whatever becomes of Redis.
 
+#![cfg(feature = "redis")]
+
 mod common;
 
 use std::{

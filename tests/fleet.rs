@@ -1,5 +1,7 @@
 //! What a fleet is promised, with real processes and a real Redis.
 
+#![cfg(feature = "redis")]
+
 mod common;
 
 use std::{

@@ -1,6 +1,8 @@
 //! Calls over a real Redis that fails in every way that it can: they return what the function does,
 //! and Redis is used again when it is back.
 
+#![cfg(feature = "redis")]
+
 mod common;
 
 use std::{
@@ -17,7 +19,7 @@ use common::{
     proxy::{Mode, Proxy},
     redis::RedisServer,
 };
-use larder::{Cache, CacheBuilder, Codec, Compression, OnRestart, Source, cached};
+use larder::{Cache, CacheBuilder, OnRestart, Source, cached};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -490,6 +492,19 @@ async fn readers_of_one_key_share_the_reads_of_redis() {
     assert_eq!(node.runs(), 1);
 }
 
+// Where it is.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_and_a_number_of_a_database_say_where_redis_is() {
+    let (server, database) = (RedisServer::start_on_socket(), database());
+    let node = |query: &str| Node::patient(&format!("{}{query}", server.url()), &database);
+    assert_eq!(node("").item(1).await, 1);
+    assert_eq!(node("?db=0").item(1).peek().await, Some(1));
+    assert_eq!(node("?db=1").item(1).peek().await, None);
+    assert_eq!(node("?db=1").item(2).await, 1);
+    assert_eq!(node("").item(2).peek().await, None);
+}
+
 // What stands in a key.
 
 /// Commands that put something else into the key.
@@ -585,47 +600,54 @@ async fn two_builds_of_a_program_never_read_each_others_values() {
     assert_eq!(builds::text(&three, 1).peek().await, None);
 }
 
-/// A value that is worth compressing.
-#[cached(ttl = 600, key = "text:{id}", local = false, cache = cache, skip(cache))]
-async fn text(cache: &Cache, id: u64) -> Vec<String> {
-    (0..500).map(|line| format!("line {line} of {id}")).collect()
-}
+/// How values are written is up to each process.
+#[cfg(all(feature = "postcard", feature = "lz4", feature = "zstd"))]
+mod encodings {
+    use larder::{Codec, Compression};
 
-/// What each of the writers stores, all of the readers read; says how long each stored it.
-async fn lengths_of(writers: &[(Codec, Compression)]) -> Vec<u64> {
-    let server = RedisServer::start();
-    let build = |(codec, compression)| {
-        patient(&server.url()).codec(codec).compress(compression).build().unwrap()
-    };
-    let caches: Vec<_> = writers.iter().copied().map(build).collect();
-    let mut lengths = Vec::new();
-    for (id, writer) in (0..).zip(&caches) {
-        let written = text(writer, id).await;
-        for reader in &caches {
-            let (read, source) = text(reader, id).with_source().await;
-            assert_eq!(read, written);
-            assert!(matches!(source, Source::Redis { .. }), "{source:?}");
-        }
-        let length = server.command(&["STRLEN", &format!("test:text:{id}")]);
-        lengths.push(length.parse().unwrap());
+    use super::*;
+
+    /// A value that is worth compressing.
+    #[cached(ttl = 600, key = "text:{id}", local = false, cache = cache, skip(cache))]
+    async fn text(cache: &Cache, id: u64) -> Vec<String> {
+        (0..500).map(|line| format!("line {line} of {id}")).collect()
     }
-    lengths
-}
 
-#[cfg(feature = "postcard")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_and_postcard_read_each_other() {
-    let lengths =
-        lengths_of(&[(Codec::Json, Compression::None), (Codec::Postcard, Compression::None)]).await;
-    assert!(lengths[1] < lengths[0], "{lengths:?}");
-}
+    /// What each of the writers stores, all of the readers read; says how long each stored it.
+    async fn lengths_of(writers: &[(Codec, Compression)]) -> Vec<u64> {
+        let server = RedisServer::start();
+        let build = |(codec, compression)| {
+            patient(&server.url()).codec(codec).compress(compression).build().unwrap()
+        };
+        let caches: Vec<_> = writers.iter().copied().map(build).collect();
+        let mut lengths = Vec::new();
+        for (id, writer) in (0..).zip(&caches) {
+            let written = text(writer, id).await;
+            for reader in &caches {
+                let (read, source) = text(reader, id).with_source().await;
+                assert_eq!(read, written);
+                assert!(matches!(source, Source::Redis { .. }), "{source:?}");
+            }
+            let length = server.command(&["STRLEN", &format!("test:text:{id}")]);
+            lengths.push(length.parse().unwrap());
+        }
+        lengths
+    }
 
-#[cfg(all(feature = "lz4", feature = "zstd"))]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_compressed_is_shorter_and_read_by_all() {
-    let compressions = [Compression::None, Compression::Lz4, Compression::Zstd];
-    let lengths = lengths_of(&compressions.map(|compression| (Codec::Json, compression))).await;
-    assert!(lengths[1] < lengths[0] / 2 && lengths[2] < lengths[0] / 2, "{lengths:?}");
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn json_and_postcard_read_each_other() {
+        let lengths =
+            lengths_of(&[(Codec::Json, Compression::None), (Codec::Postcard, Compression::None)])
+                .await;
+        assert!(lengths[1] < lengths[0], "{lengths:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_compressed_is_shorter_and_read_by_all() {
+        let compressions = [Compression::None, Compression::Lz4, Compression::Zstd];
+        let lengths = lengths_of(&compressions.map(|compression| (Codec::Json, compression))).await;
+        assert!(lengths[1] < lengths[0] / 2 && lengths[2] < lengths[0] / 2, "{lengths:?}");
+    }
 }
 
 // The environment.

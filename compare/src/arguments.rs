@@ -7,10 +7,11 @@ use crate::measure::{Kind, TABLES};
 const USAGE: &str = "\
 Usage: bench [MEASUREMENT]... [OPTION]...
 
-Measurements: hit, instructions, miss, stampede, cancelled, memory; without any: all.
+Measurements: hit, instructions, miss, stampede, cancelled, memory, redis; without any: all.
+redis starts a `redis-server` of its own, and is left out where there is none.
 
   --rounds N     rounds, of which the median is shown (5)
-  --scale F      length of the rounds of hit, instructions and miss (1)
+  --scale F      length of the rounds of hit, instructions, miss and redis (1)
   --quick        --rounds 1 --scale 0.2
   --only NAME    only contestants with NAME in their name; can be repeated
 ";

@@ -7,6 +7,8 @@ mod contestants;
 mod measure;
 mod meter;
 mod process;
+#[path = "../../tests/common/redis.rs"]
+mod redis_server;
 mod table;
 mod values;
 mod zipf;
@@ -14,6 +16,7 @@ mod zipf;
 use arguments::Arguments;
 use contestants::Entry;
 use measure::{Case, Kind, TABLES, Table};
+use redis_server::RedisServer;
 
 fn main() {
     if let Some(child) = process::child() {
@@ -21,9 +24,23 @@ fn main() {
     }
     let arguments = Arguments::parse();
     print!("{}", table::heading(&arguments));
+    let server = arguments.wants(Kind::Redis).then(redis_server).flatten();
     for table in TABLES.iter().filter(|table| arguments.wants(table.kind)) {
-        print!("{}", table::render(table, &measurements(table, &arguments)));
+        if table.kind == Kind::Redis && server.is_none() {
+            continue;
+        }
+        let rows = measurements(table, &arguments, server.as_ref());
+        print!("{}", table::render(table, &rows));
     }
+}
+
+/// One of our own; gone when it is dropped, or this process is killed.
+fn redis_server() -> Option<RedisServer> {
+    if std::process::Command::new("redis-server").arg("--version").output().is_err() {
+        eprintln!("There is no `redis-server` in the PATH: the measurements of Redis are left out.");
+        return None;
+    }
+    Some(RedisServer::start())
 }
 
 /// A contestant of a table, and for each column what each round gave.
@@ -32,8 +49,13 @@ struct Row {
     columns: Vec<Vec<f64>>,
 }
 
-fn measurements(table: &Table, arguments: &Arguments) -> Vec<Row> {
-    let mut rows: Vec<_> = contestants::ALL
+fn measurements(
+    table: &Table,
+    arguments: &Arguments,
+    server: Option<&RedisServer>,
+) -> Vec<Row> {
+    let mut rows: Vec<_> = table
+        .contestants
         .iter()
         .filter(|contestant| !contestant.left_out.contains(&table.kind))
         .filter(|contestant| {
@@ -41,18 +63,17 @@ fn measurements(table: &Table, arguments: &Arguments) -> Vec<Row> {
         })
         .map(|contestant| Row { contestant, columns: Vec::new() })
         .collect();
-    // A count of instructions is the same every time.
-    let rounds = if table.kind == Kind::Instructions { 1 } else { arguments.rounds };
     let mut first = 0;
     for (case, columns) in table.cases {
         for row in &mut rows {
             row.columns.resize_with(first + columns.len(), Vec::new);
         }
+        let rounds = if case.is_counted() { 1 } else { arguments.rounds };
         for round in 1..=rounds {
             // One after the other, so that a slow minute of the machine is everybody's.
             for row in &mut rows {
                 eprintln!("{case:?}, round {round} of {rounds}: {}", row.contestant.name);
-                let figures = figures(table.kind, row.contestant, *case, arguments.scale);
+                let figures = figures(row.contestant, *case, arguments.scale, server);
                 for (column, figure) in figures.into_iter().enumerate() {
                     row.columns[first + column].push(figure);
                 }
@@ -63,10 +84,20 @@ fn measurements(table: &Table, arguments: &Arguments) -> Vec<Row> {
     rows
 }
 
-fn figures(kind: Kind, contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
-    if kind == Kind::Instructions {
-        process::instructions_per_call(contestant, case, scale)
+fn figures(
+    contestant: &Entry,
+    case: Case,
+    scale: f64,
+    server: Option<&RedisServer>,
+) -> Vec<f64> {
+    if let Some(server) = server {
+        // What the one before has left there.
+        server.command(&["FLUSHALL"]);
+    }
+    let url = server.map(RedisServer::url);
+    if case.is_counted() {
+        process::instructions_per_call(contestant, case, scale, url.as_deref())
     } else {
-        process::figures(contestant, case, scale)
+        process::figures(contestant, case, scale, url.as_deref())
     }
 }

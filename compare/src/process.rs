@@ -4,8 +4,8 @@ use std::process::{Command, Output, exit};
 use std::thread;
 use std::time::Duration;
 
-use crate::contestants::{ALL, Entry};
-use crate::measure::{Case, INSTRUCTIONS_CALLS, TABLES};
+use crate::contestants::{Entry, redis};
+use crate::measure::{Case, TABLES};
 
 /// The first argument of a child.
 const CHILD: &str = "child";
@@ -20,10 +20,12 @@ pub fn child() -> Option<Child> {
     else {
         return None;
     };
-    let mut cases = TABLES.iter().flat_map(|table| table.cases).map(|(case, _)| *case);
+    let mut cases =
+        TABLES.iter().flat_map(|table| table.cases.iter().map(move |(case, _)| (table, *case)));
+    let (table, case) = cases.find(|(_, known)| format!("{known:?}") == case)?;
     Some(Child {
-        contestant: ALL.iter().find(|contestant| contestant.name == name)?,
-        case: cases.find(|known| format!("{known:?}") == case)?,
+        contestant: table.contestants.iter().find(|contestant| contestant.name == name)?,
+        case,
         scale: scale.parse().ok()?,
     })
 }
@@ -48,8 +50,9 @@ impl Child {
 }
 
 /// What a child measured; nothing if it failed.
-pub fn figures(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
+pub fn figures(contestant: &Entry, case: Case, scale: f64, redis: Option<&str>) -> Vec<f64> {
     let mut child = Command::new(program());
+    child.envs(redis.map(|url| (redis::URL, url)));
     let Some(output) = output(&mut child, contestant, case, scale) else {
         return Vec::new();
     };
@@ -58,22 +61,33 @@ pub fn figures(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
 }
 
 /// The instructions that a call takes, from two children that differ in nothing but the number of calls.
-pub fn instructions_per_call(contestant: &Entry, case: Case, scale: f64) -> Vec<f64> {
+pub fn instructions_per_call(
+    contestant: &Entry,
+    case: Case,
+    scale: f64,
+    redis: Option<&str>,
+) -> Vec<f64> {
     let (few, many) = (scale / 10.0, scale);
     // Side by side: a count is the same on a busy machine.
     let (more, less) = thread::scope(|threads| {
-        let less = threads.spawn(|| instructions(contestant, case, few));
-        (instructions(contestant, case, many), less.join().unwrap())
+        let less = threads.spawn(|| instructions(contestant, case, few, redis));
+        (instructions(contestant, case, many, redis), less.join().unwrap())
     });
     let (Some(more), Some(less)) = (more, less) else {
         return Vec::new();
     };
-    let calls = (INSTRUCTIONS_CALLS * many).floor() - (INSTRUCTIONS_CALLS * few).floor();
+    let calls = (case.calls() * many).floor() - (case.calls() * few).floor();
     vec![(more - less) / calls]
 }
 
-fn instructions(contestant: &Entry, case: Case, scale: f64) -> Option<f64> {
+fn instructions(
+    contestant: &Entry,
+    case: Case,
+    scale: f64,
+    redis: Option<&str>,
+) -> Option<f64> {
     let mut child = Command::new("valgrind");
+    child.envs(redis.map(|url| (redis::URL, url)));
     child.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program());
     let output = output(&mut child, contestant, case, scale)?;
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -43,7 +43,7 @@ pub fn render(table: &Table, rows: &[Row]) -> String {
     text
 }
 
-const PEERS: [&str; 4] = ["quick_cache", "moka", "cached", "cachelito-async"];
+const PEERS: [&str; 5] = ["quick_cache", "moka", "cached", "cachelito-async", "redis"];
 
 /// The version in the lock file.
 fn version(name: &str) -> &'static str {

@@ -22,6 +22,32 @@ pub type Shared = Arc<User>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block([u64; 8]);
 
+/// What measurements of Redis store: about 150 bytes as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    pub id: u64,
+    pub name: String,
+    pub email: String,
+    pub city: String,
+    pub tags: Vec<String>,
+    pub score: f64,
+}
+
+/// As `Profile`: about 10 KB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Article {
+    pub id: u64,
+    pub title: String,
+    pub comments: Vec<Comment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comment {
+    pub author: String,
+    pub likes: u32,
+    pub text: String,
+}
+
 pub trait Value: Bounded + Clone + Send + Sync + 'static {
     fn new(id: u64) -> Self;
 }
@@ -45,6 +71,15 @@ macro_rules! for_each_value {
 }
 pub(crate) use for_each_value;
 
+/// As `for_each_value`, for those that go to Redis.
+macro_rules! for_each_stored_value {
+    ($macro:ident) => {
+        $macro!(profile, 10_000, $crate::values::Profile);
+        $macro!(article, 10_000, $crate::values::Article);
+    };
+}
+pub(crate) use for_each_stored_value;
+
 macro_rules! bounded {
     ($name:ident, $capacity:tt, $value:ty) => {
         impl Bounded for $value {
@@ -53,6 +88,7 @@ macro_rules! bounded {
     };
 }
 for_each_value!(bounded);
+for_each_stored_value!(bounded);
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 static DELAY_MS: AtomicU64 = AtomicU64::new(0);
@@ -103,5 +139,29 @@ impl Value for u64 {
 impl Value for Arc<Block> {
     fn new(id: u64) -> Self {
         Arc::new(Block([id; 8]))
+    }
+}
+
+impl Value for Profile {
+    fn new(id: u64) -> Self {
+        Profile {
+            id,
+            name: String::from("Grace Hopper"),
+            email: String::from("grace@example.com"),
+            city: String::from("Arlington, Virginia"),
+            tags: Vec::from(["admin", "beta", "early"].map(String::from)),
+            score: 98.25,
+        }
+    }
+}
+
+impl Value for Article {
+    fn new(id: u64) -> Self {
+        let comments = (0..32).map(|number| Comment {
+            author: String::from("Grace Hopper"),
+            likes: number,
+            text: "The most dangerous phrase is: we have always done it this way. ".repeat(4),
+        });
+        Article { id, title: String::from("On compilers"), comments: comments.collect() }
     }
 }

@@ -4,7 +4,10 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -26,8 +29,10 @@ impl Client {
 
     /// The answer as text: none for a missing value. An error of the server fails the test.
     pub(crate) async fn command(&mut self, words: &[&str]) -> Option<String> {
-        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
-        let command = format!("*{}\r\n{}", words.len(), words.collect::<String>());
+        let mut command = format!("*{}\r\n", words.len());
+        for word in words {
+            let _ = write!(command, "${}\r\n{word}\r\n", word.len());
+        }
         self.0.write_all(command.as_bytes()).await.unwrap();
         let mut line = String::new();
         self.0.read_line(&mut line).await.unwrap();
@@ -41,7 +46,7 @@ impl Client {
                 Some(String::from_utf8(bytes).unwrap())
             }
             ("+" | ":", _) => Some(rest.to_owned()),
-            _ => panic!("{command}: {line}"),
+            _ => panic!("{words:?}: {line}"),
         }
     }
 

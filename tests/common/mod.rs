@@ -493,7 +493,7 @@ pub(crate) fn found(payload: &str, fingerprint: u64) -> Found {
         fingerprint,
         age: Duration::ZERO,
         life: Duration::from_secs(60),
-        seen: Rejected(Vec::new()),
+        seen: Rejected::default(),
     }
 }
 
@@ -505,6 +505,6 @@ fn stored(value: Fill) -> Found {
         fingerprint: value.fingerprint,
         age: value.age,
         life: value.life,
-        seen: Rejected(Vec::new()),
+        seen: Rejected::default(),
     }
 }

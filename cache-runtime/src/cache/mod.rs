@@ -254,7 +254,7 @@ impl Inner {
     }
 
     pub(crate) fn remote_key(&self, name: &Named) -> String {
-        format!("{}:{}", self.service, name.text.to_text())
+        name.text.to_text_of(&self.service)
     }
 }
 

@@ -158,7 +158,7 @@ impl<'a, R> Policy<'a, R> {
     pub(super) fn of<S: Shape<Output = R>, K: Rules<S>>(knobs: &'a K) -> Self {
         Self {
             knobs,
-            join: join::<S>,
+            join: |kept| joined::<S>(S::Keep::take_last(kept)),
             fail: |shared| K::copy(shared).map(S::error),
             settle: |knobs, call, lead, output| settle::<S, K>(known(knobs), call, lead, output),
             put: |knobs| Put::of::<S, K>(*known(knobs)),
@@ -258,7 +258,12 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
 /// What the readers of an entry make of its value.
 #[inline]
 pub(crate) fn join<S: Shape>(kept: AnyValue) -> Option<S::Output> {
-    match S::Keep::take(kept) {
+    joined::<S>(S::Keep::take(kept))
+}
+
+#[inline]
+fn joined<S: Shape>(taken: Result<S::Value, AnyValue>) -> Option<S::Output> {
+    match taken {
         Ok(value) => Some(S::value(value)),
         Err(other) if is_negative(&other) => S::none(),
         Err(_) => None,

@@ -163,6 +163,11 @@ pub trait Keep<V>: 'static {
     /// The value that was kept, or what was handed in if that is of another type.
     fn take(kept: AnyValue) -> Result<V, AnyValue>;
 
+    /// As `take`, of what is unlikely to be kept anywhere else: it is not cloned then.
+    fn take_last(kept: AnyValue) -> Result<V, AnyValue> {
+        Self::take(kept)
+    }
+
     /// Shows a value; `None` if what is kept is of another type.
     fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R;
 }
@@ -184,6 +189,10 @@ impl<V: Clone + Send + Sync + 'static> Keep<V> for InArc {
             Some(value) => Ok(value.clone()),
             None => Err(kept),
         }
+    }
+
+    fn take_last(kept: AnyValue) -> Result<V, AnyValue> {
+        kept.downcast().map(Arc::unwrap_or_clone)
     }
 
     fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R {

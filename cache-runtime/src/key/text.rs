@@ -53,6 +53,19 @@ impl KeyText {
         &self.0
     }
 
+    /// `shop:user:42`.
+    pub(crate) fn to_text_of(&self, service: &str) -> String {
+        let mut text = String::with_capacity(service.len() + 1 + self.0.len());
+        text.push_str(service);
+        text.push(':');
+        match std::str::from_utf8(&self.0) {
+            Ok(key) => text.push_str(key),
+            // It is, as below.
+            Err(_) => text.push_str(&self.to_text()),
+        }
+        text
+    }
+
     pub(crate) fn to_text(&self) -> String {
         // It is UTF-8: made of it, and cut at the boundaries of characters.
         String::from_utf8_lossy(&self.0).into_owned()

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Change, Fill, Found, Got, Leased, Remote, Seen, Token};
+use super::{Change, Fill, Found, Got, Leased, Rejected, Remote, Seen, Token};
 use crate::{
     cache::Cache,
     call::Call,
@@ -63,57 +63,104 @@ async fn ask<T, F>(lead: &Lead, asked: impl FnOnce(Duration) -> F) -> Result<T, 
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let budget = lead.flight().cache().settings.redis_budget;
-    let left = budget.saturating_sub(lead.spent());
-    if left.is_zero() {
-        return Err(Error::Timeout { budget });
-    }
+    let left = left(lead)?;
     let since = Instant::now();
     let answered = asked(left).await;
     lead.spend(since.elapsed());
     answered
 }
 
+fn left(lead: &Lead) -> Result<Duration, Error> {
+    let budget = lead.flight().cache().settings.redis_budget;
+    let left = budget.saturating_sub(lead.spent());
+    if left.is_zero() { Err(Error::Timeout { budget }) } else { Ok(left) }
+}
+
 /// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
-pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
+pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
     let cache = call.cache();
     if lead.token().is_some() || cache.flights.is_pending(lead.name()) {
         return Fetched::Run(lead);
     }
     let key = cache.remote_key(lead.name());
+    let looked = match seen {
+        Seen::Nothing => look(lead, &call, &key).await,
+        seen => Looked::Lease(lead, seen),
+    };
+    match looked {
+        Looked::Fetched(fetched) => fetched,
+        // In a place of its own, so that the state of a hit is small.
+        looked => Box::pin(fetch_leased(looked, &call, &key)).await,
+    }
+}
+
+/// What a look came to.
+enum Looked {
+    Fetched(Fetched),
+    /// There is something that this call cannot read.
+    Unreadable(Lead, Rejected),
+    /// There is nothing that anybody can.
+    Lease(Lead, Seen),
+}
+
+/// Looks whether there is a value.
+async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
+    let cache = call.cache();
+    let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
+        return Looked::Fetched(Fetched::Run(lead));
+    };
+    let (sent, mark) = (cache.time.now(), lead.mark());
+    let since = Instant::now();
+    let looked = match remote.get(key, left).await {
+        Ok(Got::Found(found)) => match use_found(call, lead, &found, sent, mark) {
+            // It needs no more of its budget.
+            Ok(fetched) => return Looked::Fetched(fetched),
+            Err(back) => Looked::Unreadable(back, found.seen),
+        },
+        Ok(Got::Rejected(rejected)) => Looked::Lease(lead, Seen::Rejected(rejected)),
+        Ok(Got::Nothing) => Looked::Lease(lead, Seen::Nothing),
+        Ok(Got::Newer) | Err(_) => return Looked::Fetched(Fetched::Run(lead)),
+    };
+    let (Looked::Unreadable(lead, _) | Looked::Lease(lead, _)) = &looked else {
+        return looked;
+    };
+    lead.spend(since.elapsed());
+    looked
+}
+
+/// Gets the lease, or waits for who has it.
+async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
+    let cache = call.cache();
     let token = Token(u128::from(cache.random()) << 64 | u128::from(cache.random()));
     let mut deadline = Instant::now() + cache.settings.lease;
     let mut is_last = false;
-    let mut is_patient = lead.is_patient();
-    // Asked again with each step: it may have gone meanwhile.
-    while let Some(remote) = readable(cache, &call) {
-        if seen == Seen::Nothing {
-            let (sent, mark) = (cache.time.now(), lead.mark());
-            match ask(&lead, |left| remote.get(&key, left)).await {
-                Ok(Got::Found(found)) => match use_found(&call, lead, &found, sent, mark) {
-                    Ok(fetched) => return fetched,
-                    Err(back) => return fetch_rejected(back, &call, &key, token, found).await,
-                },
-                Ok(Got::Rejected(rejected)) => seen = Seen::Rejected(rejected),
-                Ok(Got::Nothing) => {}
-                Ok(Got::Newer) | Err(_) => break,
+    let mut is_patient = true;
+    loop {
+        let (lead, seen) = match looked {
+            Looked::Fetched(fetched) => return fetched,
+            Looked::Unreadable(lead, seen) => {
+                return fetch_rejected(lead, call, key, token, seen).await;
             }
-        }
+            Looked::Lease(lead, seen) => (lead, seen),
+        };
+        // Asked again with each step: it may have gone meanwhile.
+        let Some(remote) = readable(cache, call) else {
+            return Fetched::Run(lead);
+        };
         let (sent, mark) = (cache.time.now(), lead.mark());
-        match ask(&lead, |left| remote.lease(&key, token, seen, left)).await {
+        match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
             Ok(Leased::Granted) => {
-                granted(&lead, token, &key);
-                break;
+                granted(&lead, token, key);
+                return Fetched::Run(lead);
             }
             Ok(Leased::Found(found)) => {
-                return match use_found(&call, lead, &found, sent, mark) {
+                return match use_found(call, lead, &found, sent, mark) {
                     Ok(fetched) => fetched,
-                    Err(back) => fetch_rejected(back, &call, &key, token, found).await,
+                    Err(back) => fetch_rejected(back, call, key, token, found.seen).await,
                 };
             }
-            Ok(Leased::Busy) if is_patient => {
-                seen = Seen::Nothing;
-                match timeout_at(deadline, remote.changed(&key)).await {
+            Ok(Leased::Busy) if is_patient && lead.is_patient() => {
+                match timeout_at(deadline, remote.changed(key)).await {
                     // A run that stored nothing: whoever else asks is not waited for once more.
                     Ok(Ok(Change::Woken)) => is_patient = false,
                     // One that was woken again and again has waited long enough, too.
@@ -125,26 +172,32 @@ pub(crate) async fn fetch(lead: Lead, call: Call, mut seen: Seen) -> Fetched {
                         deadline += LAST_POLL;
                     }
                     Ok(Ok(_)) | Err(_) => is_patient = false,
-                    Ok(Err(_)) => break,
+                    Ok(Err(_)) => return Fetched::Run(lead),
                 }
                 // The looks of a wait are bounded by the wait; the budget is for what comes after.
                 lead.forget_spent();
+                looked = look(lead, call, key).await;
             }
             Ok(Leased::Held) => {
                 lead.keep_nothing();
-                break;
+                return Fetched::Run(lead);
             }
-            Ok(Leased::Busy | Leased::Newer) | Err(_) => break,
+            Ok(Leased::Busy | Leased::Newer) | Err(_) => return Fetched::Run(lead),
         }
     }
-    Fetched::Run(lead)
 }
 
 /// A value stands there that this call cannot read: asks once to replace it.
-async fn fetch_rejected(lead: Lead, call: &Call, key: &str, token: Token, found: Found) -> Fetched {
+async fn fetch_rejected(
+    lead: Lead,
+    call: &Call,
+    key: &str,
+    token: Token,
+    seen: Rejected,
+) -> Fetched {
     let cache = call.cache();
     if let Some(remote) = readable(cache, call) {
-        let seen = Seen::Rejected(found.seen);
+        let seen = Seen::Rejected(seen);
         match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
             Ok(Leased::Granted) => granted(&lead, token, key),
             Ok(Leased::Held) => lead.keep_nothing(),

@@ -19,6 +19,8 @@ pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::Renewals;
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
 
+use smallvec::SmallVec;
+
 use crate::{blob::Codec, error::Error, stats::RedisStats};
 
 /// What a remote tier answers with.
@@ -128,8 +130,8 @@ pub struct Fill {
 }
 
 /// The first bytes of what a caller has read and cannot use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected(pub Vec<u8>);
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rejected(pub SmallVec<[u8; 128]>);
 
 /// Names one lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ mod cachelito;
 mod larder;
 mod moka;
 mod quick_cache;
+pub mod redis;
 
 /// Always takes part in what it is not left out of: others are shown less what it needs.
 pub const ALONE: &str = <alone::Alone as Contestant>::NAME;

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::contestants::Contestant;
+use crate::contestants::redis::{HAND_OFFS, HITS, HandOff, MISSES, Tier};
+use crate::contestants::{ALL, Contestant, Entry};
 use crate::meter;
-use crate::values::{Block, Shared, User};
+use crate::values::{Article, Block, Profile, Shared, User};
 
 mod cancelled;
 mod hit;
 mod instructions;
 mod memory;
 mod miss;
+pub mod redis;
 mod stampede;
 
-pub use instructions::CALLS as INSTRUCTIONS_CALLS;
 pub use stampede::RUN as STAMPEDE_RUN;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,7 @@ pub enum Kind {
     Stampede,
     Cancelled,
     Memory,
+    Redis,
 }
 
 impl Kind {
@@ -50,11 +52,34 @@ pub enum Case {
     Cancelled,
     MemoryNumber,
     MemoryBlock,
+    RedisHitProfile,
+    RedisHitArticle,
+    RedisMiss,
+    RedisHandOff,
+    InstructionsRedisHitProfile,
+    InstructionsRedisHitArticle,
+}
+
+impl Case {
+    /// The calls at scale 1 of a case whose instructions are counted.
+    pub fn calls(self) -> f64 {
+        match self {
+            Case::InstructionsRedisHitProfile => 3_000.0,
+            Case::InstructionsRedisHitArticle => 1_000.0,
+            _ => instructions::CALLS,
+        }
+    }
+
+    /// Whether its figure is a count of instructions, which is the same every time.
+    pub fn is_counted(self) -> bool {
+        format!("{self:?}").starts_with("Instructions")
+    }
 }
 
 pub struct Table {
     pub kind: Kind,
     pub title: &'static str,
+    pub contestants: &'static [Entry],
     pub cases: &'static [(Case, &'static [Column])],
 }
 
@@ -79,20 +104,31 @@ const HIT_COLUMNS: &[Column] = &[
     Plain("allocations/op"),
 ];
 
+const REDIS_HIT_COLUMNS: &[Column] = &[
+    Ratio("kops/s, 1 task"),
+    Ratio("64 tasks"),
+    Ratio("256 tasks"),
+    Ratio("CPU µs/op, 64 tasks"),
+    Plain("allocations/op"),
+];
+
 pub const TABLES: &[Table] = &[
     Table {
         kind: Kind::Hit,
         title: "Hit, `Arc<User>`: one hot key, and zipf (s = 1) over 10,000 keys",
+        contestants: ALL,
         cases: &[(Case::HitShared, HIT_COLUMNS)],
     },
     Table {
         kind: Kind::Hit,
         title: "Hit, `User` cloned: 6 allocations of each row are the clone",
+        contestants: ALL,
         cases: &[(Case::HitOwned, HIT_COLUMNS)],
     },
     Table {
         kind: Kind::Instructions,
         title: "Instructions per call (callgrind, one round)",
+        contestants: ALL,
         cases: &[
             (Case::InstructionsHitShared, &[Ratio("hit, `Arc<User>`")]),
             (Case::InstructionsHitOwned, &[Ratio("hit, `User`")]),
@@ -102,6 +138,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: Kind::Miss,
         title: "Miss: distinct keys, an instant function; 7 allocations of each row are the value",
+        contestants: ALL,
         cases: &[
             (Case::MissOneTask, &[Ratio("CPU µs/op, 1 task"), Ratio("kops/s, 1 task")]),
             (Case::MissManyTasks, &[Ratio("CPU µs/op, 64 tasks"), Ratio("kops/s, 64 tasks")]),
@@ -111,6 +148,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: Kind::Stampede,
         title: "Stampede: 10,000 tasks on one cold key, a function of 50 ms",
+        contestants: ALL,
         cases: &[
             (
                 Case::StampedeTime,
@@ -125,6 +163,7 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: Kind::Cancelled,
         title: "Cancelled: the leader of 100 waiters is aborted 100 ms into a function of 200 ms",
+        contestants: ALL,
         cases: &[(
             Case::Cancelled,
             &[Plain("runs"), Plain("ok"), Plain("hung"), Ratio("ms from abort to last")],
@@ -133,10 +172,58 @@ pub const TABLES: &[Table] = &[
     Table {
         kind: Kind::Memory,
         title: "Memory: heap bytes per entry beyond key and value; 100,000 entries, capacity 200,000",
+        contestants: ALL,
         cases: &[
             (Case::MemoryNumber, &[Ratio("value `u64`")]),
             (Case::MemoryBlock, &[Ratio("value `Arc` of 64 bytes")]),
         ],
+    },
+    Table {
+        kind: Kind::Redis,
+        title: "Redis hit, 150 bytes; CPU and instructions are the client's",
+        contestants: HITS,
+        cases: &[
+            (Case::RedisHitProfile, REDIS_HIT_COLUMNS),
+            (Case::InstructionsRedisHitProfile, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Redis,
+        title: "Redis hit, 10 KB",
+        contestants: HITS,
+        cases: &[
+            (Case::RedisHitArticle, REDIS_HIT_COLUMNS),
+            (Case::InstructionsRedisHitArticle, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Redis,
+        title: "Redis miss: distinct keys, an instant function, 150 bytes",
+        contestants: MISSES,
+        cases: &[(
+            Case::RedisMiss,
+            &[
+                Plain("round trips/op"),
+                Ratio("kops/s, 1 task"),
+                Ratio("64 tasks"),
+                Ratio("CPU µs/op, 64 tasks"),
+                Ratio("of the server"),
+            ],
+        )],
+    },
+    Table {
+        kind: Kind::Redis,
+        title: "Redis hand-off: from the end of a run to who waits for it in another cache",
+        contestants: HAND_OFFS,
+        cases: &[(
+            Case::RedisHandOff,
+            &[
+                Ratio("µs until it has the value"),
+                Ratio("9 of 10"),
+                Ratio("µs until it runs after an error"),
+                Ratio("9 of 10"),
+            ],
+        )],
     },
 ];
 
@@ -156,17 +243,41 @@ pub fn run<C: Contestant>(case: Case, scale: f64) -> Vec<f64> {
         Case::Cancelled => on_two_workers(cancelled::cancelled::<C>()),
         Case::MemoryNumber => on_two_workers(memory::memory::<C, u64>()),
         Case::MemoryBlock => on_two_workers(memory::memory::<C, Arc<Block>>()),
+        _ => Vec::new(),
     }
+}
+
+/// As `run`, with Redis.
+pub fn run_in_redis<C: Tier>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::RedisHitProfile => on_two_workers(redis::hit::<C, Profile>(scale)),
+        Case::RedisHitArticle => on_two_workers(redis::hit::<C, Article>(scale)),
+        Case::RedisMiss => on_two_workers(redis::miss::<C>(scale)),
+        Case::InstructionsRedisHitProfile | Case::InstructionsRedisHitArticle => {
+            let calls = case.calls() * scale;
+            if case == Case::InstructionsRedisHitProfile {
+                on_this_thread(redis::hits::<C, Profile>(calls))
+            } else {
+                on_this_thread(redis::hits::<C, Article>(calls))
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// As `run`, with Redis and two caches.
+pub fn run_hand_offs<C: HandOff>(scale: f64) -> Vec<f64> {
+    on_two_workers(redis::hand_off::<C>(scale))
 }
 
 fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_time().build().unwrap().block_on(measurement)
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(measurement)
 }
 
 fn on_this_thread<T>(measurement: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_time().build().unwrap().block_on(measurement)
+    runtime.enable_all().build().unwrap().block_on(measurement)
 }
 
 /// Wall and CPU time since a moment.

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -35,7 +35,7 @@ use super::{
     subscriber::Listener,
     supervisor::{self, Fault, Live, Turn},
     url::Address,
-    wire::{Request, Wire, send},
+    wire::{Request, Wire, send, send_command},
 };
 use crate::{
     clock::nanos,
@@ -206,24 +206,41 @@ impl Connection {
     /// Sends a command and waits for the answer, `budget` at most, the wait for a connection
     /// included. Nobody learns of an answer that comes later.
     pub(crate) async fn run(&self, request: Request, budget: Duration) -> Result<Value, Failure> {
-        self.run_from(Instant::now(), request, budget).await
-    }
-
-    /// As `run`, for a caller that has read the clock.
-    pub(crate) async fn run_from(
-        &self,
-        now: Instant,
-        request: Request,
-        budget: Duration,
-    ) -> Result<Value, Failure> {
         let shared = self.shared();
         let _permit = Permit::take(shared)?;
-        let deadline = after(now, budget);
+        let deadline = after(Instant::now(), budget);
         let live = shared.live(budget, deadline).await?;
         shared.counters.sent.fetch_add(1, Relaxed);
         match timeout_at(deadline, send(live.wire.clone(), request)).await {
             Ok(answered) => shared.answered(&live, answered),
             Err(_) => Err(shared.timed_out(&live, budget)),
+        }
+    }
+
+    /// As `run`, for a caller that has the connection and has read the clock.
+    pub(super) async fn run_on(
+        &self,
+        live: Arc<Live>,
+        command: Cmd,
+        now: Instant,
+        budget: Duration,
+    ) -> Result<Value, Failure> {
+        let shared = self.shared();
+        let _permit = Permit::take(shared)?;
+        shared.counters.sent.fetch_add(1, Relaxed);
+        let sending = send_command(live.wire.clone(), command);
+        match timeout_at(after(now, budget), sending).await {
+            Ok(answered) => shared.answered(&live, answered),
+            Err(_) => Err(shared.timed_out(&live, budget)),
+        }
+    }
+
+    /// The connection, if one is in use.
+    pub(super) fn up(&self) -> Option<Arc<Live>> {
+        let shared = self.shared();
+        match &*shared.state.borrow() {
+            State::Up(live) if !shared.breaker.is_open() => Some(Arc::clone(live)),
+            _ => None,
         }
     }
 

@@ -13,13 +13,14 @@ use std::{
 };
 
 use redis::{Cmd, Pipeline, Value};
+use smallvec::SmallVec;
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    connection::{Connection, Fresh, Greet, Greeting, Reading, Settings, after},
+    connection::{Connection, Fresh, Greet, Greeting, Settings, after},
     failure::Failure,
     scripts::{self, Answer, Ask, Command, Policy},
     subscriber::{Kind, Message},
@@ -247,25 +248,26 @@ impl Inner {
         let sent = Instant::now();
         let mut get = Cmd::with_capacity(2, 3 + key.len());
         get.arg("GET").arg(key);
-        let known = self
-            .connection
-            .reading()
-            .filter(|reading| sent.saturating_duration_since(reading.sent) <= self.max_staleness);
-        let Some(reading) = known else {
+        let known = self.connection.up().and_then(|live| {
+            let reading = live.reading();
+            let age = sent.saturating_duration_since(reading.sent);
+            let now = reading.server_millis(sent);
+            (age <= self.max_staleness).then_some((live, reading.stamp, now))
+        });
+        let Some((live, stamp, now)) = known else {
             return Box::pin(self.get_with_stamp(get, sent, within)).await;
         };
-        let value = self.connection.run_from(sent, Request::Command(get), within).await;
+        let value = self.connection.run_on(live, get, sent, within).await;
         let Some(bytes) = bytes(value)? else {
             return Ok(Got::Nothing);
         };
-        let judged = judge(bytes, Some(&reading), sent);
-        match judged {
+        match judge(bytes, Some(now)) {
             // What is known here may be older than the value.
-            Judged::Value(value) if value.stamp != reading.stamp => {
+            Judged::Value(value) if value.stamp != stamp => {
                 let current = Box::pin(self.current_stamp(left(within, sent))).await?;
                 Ok(Judged::Value(value).got(current))
             }
-            judged => Ok(judged.got(reading.stamp)),
+            judged => Ok(judged.got(stamp)),
         }
     }
 
@@ -289,7 +291,7 @@ impl Inner {
             return Ok(Got::Nothing);
         };
         // Without one before, there is a connection by now.
-        Ok(judge(bytes, self.connection.reading().as_ref(), sent).got(stamp))
+        Ok(judge(bytes, self.server_millis(sent)).got(stamp))
     }
 
     async fn lease(
@@ -301,13 +303,13 @@ impl Inner {
     ) -> Result<Leased, Error> {
         let since = Instant::now();
         let (ask, mut seen) = match seen {
-            Seen::Nothing => (Ask::Load, Vec::new()),
-            Seen::Rejected(Rejected(seen)) => (Ask::Load, seen),
-            Seen::Refresh => (Ask::Refresh, Vec::new()),
+            Seen::Nothing => (Ask::Load, Rejected::default()),
+            Seen::Rejected(rejected) => (Ask::Load, rejected),
+            Seen::Refresh => (Ask::Refresh, Rejected::default()),
         };
         // A value that comes in between and cannot be used is replaced in a second attempt.
         for _ in 0..2 {
-            let (leased, stamp) = self.ask(key, token, ask, &seen, left(within, since)).await?;
+            let (leased, stamp) = self.ask(key, token, ask, &seen.0, left(within, since)).await?;
             let (bytes, is_stale) = match leased {
                 scripts::Leased::Granted(_) => return Ok(Leased::Granted),
                 scripts::Leased::Busy(_) => return Ok(Leased::Busy),
@@ -319,7 +321,7 @@ impl Inner {
                 scripts::Leased::Found(bytes) => (bytes, false),
                 scripts::Leased::Stale(bytes) => (bytes, true),
             };
-            match judge(bytes, self.connection.reading().as_ref(), Instant::now()) {
+            match judge(bytes, self.server_millis(Instant::now())) {
                 Judged::Value(value) if value.stamp == stamp => {
                     let life = if is_stale { value.stale } else { value.found.life };
                     return Ok(if life.is_zero() {
@@ -328,8 +330,8 @@ impl Inner {
                         Leased::Found(Found { life, ..value.found })
                     });
                 }
-                Judged::Value(value) => seen = value.found.seen.0,
-                Judged::Foreign(Rejected(bytes)) => seen = bytes,
+                Judged::Value(value) => seen = value.found.seen,
+                Judged::Foreign(bytes) => seen = bytes,
                 Judged::Nothing => {}
                 Judged::Newer => return Ok(Leased::Newer),
             }
@@ -504,6 +506,10 @@ impl Inner {
         Message { kind, sender: self.sender, text }.bytes()
     }
 
+    fn server_millis(&self, at: Instant) -> Option<u64> {
+        self.connection.reading().map(|reading| reading.server_millis(at))
+    }
+
     fn read_stamp(&self) -> Cmd {
         Cmd::new().arg("HGET").arg(&self.service_key).arg("stamp").take()
     }
@@ -557,10 +563,11 @@ fn bytes(answered: Result<Value, Failure>) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// What the bytes of a key were when they were asked for, whether or not a value among them is of
-/// the current stamp.
-fn judge(mut bytes: Vec<u8>, reading: Option<&Reading>, asked: Instant) -> Judged {
-    let seen = |bytes: &[u8]| Rejected(bytes.get(..scripts::SEEN).unwrap_or(bytes).to_vec());
+/// What the bytes of a key were when they were asked for, which was `now` by the server's clock:
+/// whether or not a value among them is of the current stamp.
+fn judge(mut bytes: Vec<u8>, now: Option<u64>) -> Judged {
+    let seen =
+        |bytes: &[u8]| Rejected(SmallVec::from_slice(bytes.get(..scripts::SEEN).unwrap_or(bytes)));
     let (header, unpacked) = match blob::decode(&bytes, blob::MAX_DECOMPRESSED) {
         Decoded::Lease | Decoded::Hold => return Judged::Nothing,
         Decoded::Newer => return Judged::Newer,
@@ -569,10 +576,9 @@ fn judge(mut bytes: Vec<u8>, reading: Option<&Reading>, asked: Instant) -> Judge
         Decoded::Value { header, payload: Cow::Owned(payload) } => (header, Some(payload)),
     };
     // While the server's time is not known, LEASE decides.
-    let Some(reading) = reading else {
+    let Some(now) = now else {
         return Judged::Nothing;
     };
-    let now = reading.server_millis(asked);
     let seen = seen(&bytes);
     let payload = unpacked.unwrap_or_else(|| {
         bytes.drain(..header.len());

@@ -141,12 +141,17 @@ async fn spawn<D: Future<Output = ()> + Send + 'static>(
 
 /// Sends and waits for the answer, without a limit in time. Goes on in the server when it is
 /// dropped, if it was sent.
-pub(super) async fn send(mut wire: Wire, request: Request) -> Result<Value, Failure> {
+pub(super) async fn send(wire: Wire, request: Request) -> Result<Value, Failure> {
     match request {
-        Request::Command(command) => answer(wire.send_packed_command(&command).await),
+        Request::Command(command) => send_command(wire, command).await,
         // In a place of its own, so that the state of the one command that a hit sends is small.
         other => Box::pin(send_other(wire, other)).await,
     }
+}
+
+/// As `send`.
+pub(super) async fn send_command(mut wire: Wire, command: Cmd) -> Result<Value, Failure> {
+    answer(wire.send_packed_command(&command).await)
 }
 
 async fn send_other(mut wire: Wire, request: Request) -> Result<Value, Failure> {

@@ -1,0 +1,109 @@
+//! No cache: GET and serde, and on a miss the function and SET, on the connection that larder has.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands as _, AsyncConnectionConfig, RedisConnectionInfo};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::{HandOff, Tier, Which, service, url};
+use crate::contestants::Calls;
+use crate::measure::redis::run;
+use crate::values::{for_each_stored_value, load};
+
+pub struct ByHand;
+
+/// The very same.
+pub struct Again;
+
+/// SET NX for a lock, which those who do not get it look at every 10 ms.
+pub struct Polling;
+
+impl Tier for ByHand {
+    const NAME: &'static str = "GET by hand";
+
+    async fn set_up() {
+        let _ = CONNECTION.set(connect().await);
+    }
+}
+
+impl Tier for Again {
+    const NAME: &'static str = "GET by hand, again";
+
+    async fn set_up() {
+        ByHand::set_up().await;
+    }
+}
+
+static CONNECTION: OnceLock<MultiplexedConnection> = OnceLock::new();
+
+/// As larder does: RESP2, no delay, no time limit.
+pub async fn connect() -> MultiplexedConnection {
+    let url = url();
+    let address = url.strip_prefix("redis://").and_then(|url| url.strip_suffix("/0")).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let login = RedisConnectionInfo::default();
+    let (connection, driver) =
+        MultiplexedConnection::new_with_config(&login, stream, config).await.unwrap();
+    tokio::spawn(driver);
+    connection
+}
+
+macro_rules! by_hand {
+    ($name:ident, $capacity:tt, $value:ty) => {
+        impl Calls<$value> for ByHand {
+            async fn call(id: u64) -> $value {
+                let mut connection = CONNECTION.get().unwrap().clone();
+                let key = format!("{}:user:{id}", service());
+                let stored: Option<Vec<u8>> = connection.get(&key).await.unwrap();
+                if let Some(stored) = stored {
+                    return serde_json::from_slice(&stored).unwrap();
+                }
+                let value: $value = load(id).await;
+                let stored = serde_json::to_vec(&value).unwrap();
+                let () = connection.set_ex(&key, stored, 3600).await.unwrap();
+                value
+            }
+        }
+
+        impl Calls<$value> for Again {
+            async fn call(id: u64) -> $value {
+                <ByHand as Calls<$value>>::call(id).await
+            }
+        }
+    };
+}
+for_each_stored_value!(by_hand);
+
+impl HandOff for Polling {
+    const NAME: &'static str = "by hand: SET NX, a look every 10 ms";
+
+    async fn set_up() {
+        ByHand::set_up().await;
+    }
+
+    async fn call(_: Which, id: u64) {
+        let mut connection = CONNECTION.get().unwrap().clone();
+        let (key, lock) = (format!("{}:{id}", service()), format!("{}:lock:{id}", service()));
+        loop {
+            let stored: Option<u64> = connection.get(&key).await.unwrap();
+            if stored.is_some() {
+                return;
+            }
+            let locked: bool = connection.set_nx(&lock, 1).await.unwrap();
+            if !locked {
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+            if let Ok(value) = run(id).await {
+                let () = connection.set_ex(&key, value, 3600).await.unwrap();
+            }
+            let () = connection.del(&lock).await.unwrap();
+            return;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! larder with a URL.
+
+use std::convert::Infallible;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use larder::{Cache, CacheBuilder, Codec};
+
+use super::{HandOff, Tier, Which, service, url};
+use crate::contestants::Calls;
+use crate::measure::redis::run;
+use crate::values::{for_each_stored_value, load};
+
+/// With nothing in memory, so that every call is one to Redis.
+pub struct Remote;
+
+/// The same, with another codec.
+pub struct Postcard;
+
+/// As it is.
+pub struct BothTiers;
+
+/// Two caches of one service.
+pub struct Woken;
+
+fn builder() -> CacheBuilder {
+    // callgrind is slower than any server.
+    Cache::builder(service()).redis(url()).redis_budget(Duration::from_secs(5))
+}
+
+impl Tier for Remote {
+    const NAME: &'static str = "larder, local = false";
+
+    async fn set_up() {
+        builder().build().unwrap().install().unwrap();
+    }
+}
+
+impl Tier for Postcard {
+    const NAME: &'static str = "larder, local = false, postcard";
+
+    async fn set_up() {
+        builder().codec(Codec::Postcard).build().unwrap().install().unwrap();
+    }
+}
+
+impl Tier for BothTiers {
+    const NAME: &'static str = "larder";
+
+    async fn set_up() {
+        builder().build().unwrap().install().unwrap();
+    }
+}
+
+macro_rules! larder {
+    ($name:ident, $capacity:tt, $value:ty) => {
+        mod $name {
+            use super::*;
+
+            #[::larder::cached(ttl = 3600, local = false, key = "user:{id}")]
+            async fn remote(id: u64) -> Result<$value, Infallible> {
+                Ok(load(id).await)
+            }
+
+            #[::larder::cached(ttl = 3600, key = "user:{id}")]
+            async fn both(id: u64) -> Result<$value, Infallible> {
+                Ok(load(id).await)
+            }
+
+            impl Calls<$value> for Remote {
+                async fn call(id: u64) -> $value {
+                    let Ok(value) = remote(id).await;
+                    value
+                }
+            }
+
+            impl Calls<$value> for Postcard {
+                async fn call(id: u64) -> $value {
+                    let Ok(value) = remote(id).await;
+                    value
+                }
+            }
+
+            impl Calls<$value> for BothTiers {
+                async fn call(id: u64) -> $value {
+                    let Ok(value) = both(id).await;
+                    value
+                }
+            }
+        }
+    };
+}
+for_each_stored_value!(larder);
+
+static CACHES: OnceLock<[Cache; 2]> = OnceLock::new();
+
+#[larder::cached(ttl = 3600, key = "handed:{id}")]
+async fn handed(id: u64) -> Result<u64, &'static str> {
+    run(id).await
+}
+
+impl HandOff for Woken {
+    const NAME: &'static str = "larder, two caches";
+
+    async fn set_up() {
+        let caches = [builder().build().unwrap(), builder().build().unwrap()];
+        let _ = CACHES.set(caches);
+    }
+
+    async fn call(which: Which, id: u64) {
+        let cache = &CACHES.get().unwrap()[which as usize];
+        // Made inside, or it would be a call in the cache that is current here.
+        let _ = cache.scope(async { handed(id).await }).await;
+    }
+}
