@@ -169,7 +169,9 @@ fn a_leader_killed_before_its_first_renewal_costs_one_more_run() {
     for member in &mut fleet {
         wait_for_waiters(member, 99);
     }
-    while !is_awaited(&server, 1) {}
+    while !is_awaited(&server, 1) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     leader.kill();
     for member in &fleet {
         let called = member.hear_numbers_after("running 1", "called");
@@ -374,9 +376,9 @@ struct Hammer {
     url: String,
     database: Clients,
     ledger: Ledger,
-    /// The number of this process, also its place in the ledger.
+    /// Of this process.
     number: u64,
-    /// Between two changes by its writer.
+    /// Between two changes by a writer, at most, in milliseconds.
     pause: u64,
     /// Between two reads of a task.
     rest: Option<Duration>,
@@ -409,7 +411,9 @@ async fn play_hammer(front: Front) {
     let mut orders = member::orders();
     assert_eq!(orders.recv().await.as_deref(), Some("go"));
     if variable::<u64>("FLEET_WRITES").is_some() {
-        tokio::spawn(write(Arc::clone(&hammer)));
+        for writer in [hammer.number, hammer.number + 3] {
+            tokio::spawn(write(Arc::clone(&hammer), writer));
+        }
     }
     let (tasks, each) = (32, variable::<u64>("FLEET_READS").unwrap() / 32);
     let mut readers = JoinSet::new();
@@ -449,14 +453,14 @@ async fn read(hammer: Arc<Hammer>, task: u64, count: u64) {
     }
 }
 
-async fn write(hammer: Arc<Hammer>) {
+async fn write(hammer: Arc<Hammer>, writer: u64) {
     let mut client = Client::connect(&hammer.url).await;
-    let mut dice = Dice::new(hammer.number, 999);
+    let mut dice = Dice::new(writer, 999);
     while !hammer.is_over.load(SeqCst) {
         let id = dice.below(KEYS);
         let version = client.number(&["INCR", &format!("version:{id}")]).await;
         if hammer.front.invalidate(&hammer.database, &mut client, id).await {
-            hammer.ledger.completed(hammer.number, id, version);
+            hammer.ledger.completed(writer, id, version);
         }
         sleep(Duration::from_millis(dice.below(hammer.pause))).await;
     }
@@ -501,7 +505,7 @@ fn hammer(role: &str, reads: u64, variables: &[(&str, &str)]) -> [u64; 4] {
 
 #[test]
 fn no_read_is_stale_after_an_invalidation_by_any_process() {
-    let [reads, stale, refused, _] = hammer("hammer", 60_800, &[("FLEET_PAUSE_MS", "3")]);
+    let [reads, stale, refused, _] = hammer("hammer", 60_800, &[("FLEET_PAUSE_MS", "2")]);
     println!("{reads} reads, {stale} stale, {refused} fills refused");
     assert!(reads >= 300_000);
     assert_eq!(stale, 0);
@@ -510,7 +514,7 @@ fn no_read_is_stale_after_an_invalidation_by_any_process() {
 
 #[test]
 fn the_same_load_on_get_set_and_del_reads_stale_values() {
-    let [reads, stale, ..] = hammer("naive", 10_000, &[("FLEET_PAUSE_MS", "3")]);
+    let [reads, stale, ..] = hammer("naive", 10_000, &[("FLEET_PAUSE_MS", "2")]);
     println!("{reads} reads, {stale} stale");
     assert!(stale > 0);
 }

@@ -37,7 +37,9 @@ fn main() {
 /// One of our own; gone when it is dropped, or this process is killed.
 fn redis_server() -> Option<RedisServer> {
     if std::process::Command::new("redis-server").arg("--version").output().is_err() {
-        eprintln!("There is no `redis-server` in the PATH: the measurements of Redis are left out.");
+        eprintln!(
+            "There is no `redis-server` in the PATH: the measurements of Redis are left out."
+        );
         return None;
     }
     Some(RedisServer::start())
@@ -49,11 +51,7 @@ struct Row {
     columns: Vec<Vec<f64>>,
 }
 
-fn measurements(
-    table: &Table,
-    arguments: &Arguments,
-    server: Option<&RedisServer>,
-) -> Vec<Row> {
+fn measurements(table: &Table, arguments: &Arguments, server: Option<&RedisServer>) -> Vec<Row> {
     let mut rows: Vec<_> = table
         .contestants
         .iter()
@@ -84,12 +82,7 @@ fn measurements(
     rows
 }
 
-fn figures(
-    contestant: &Entry,
-    case: Case,
-    scale: f64,
-    server: Option<&RedisServer>,
-) -> Vec<f64> {
+fn figures(contestant: &Entry, case: Case, scale: f64, server: Option<&RedisServer>) -> Vec<f64> {
     if let Some(server) = server {
         // What the one before has left there.
         server.command(&["FLUSHALL"]);

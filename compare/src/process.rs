@@ -80,12 +80,7 @@ pub fn instructions_per_call(
     vec![(more - less) / calls]
 }
 
-fn instructions(
-    contestant: &Entry,
-    case: Case,
-    scale: f64,
-    redis: Option<&str>,
-) -> Option<f64> {
+fn instructions(contestant: &Entry, case: Case, scale: f64, redis: Option<&str>) -> Option<f64> {
     let mut child = Command::new("valgrind");
     child.envs(redis.map(|url| (redis::URL, url)));
     child.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program());

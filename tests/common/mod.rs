@@ -20,7 +20,7 @@ use std::{
 };
 
 use larder::{
-    __private::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+    __private::{Change, Fill, Found, Got, Leased, Remote, Reply, Seen, Token},
     Codec, Error,
 };
 use tokio::{
@@ -487,24 +487,22 @@ impl Remote for Process {
 /// A value as another build of the program would have stored it.
 pub(crate) fn found(payload: &str, fingerprint: u64) -> Found {
     Found {
-        payload: payload.as_bytes().to_vec(),
+        payload: payload.as_bytes().to_vec().into(),
         codec: Codec::Json,
         negative: false,
         fingerprint,
         age: Duration::ZERO,
         life: Duration::from_secs(60),
-        seen: Rejected::default(),
     }
 }
 
 fn stored(value: Fill) -> Found {
     Found {
-        payload: value.payload,
+        payload: value.payload.into(),
         codec: value.codec,
         negative: value.negative,
         fingerprint: value.fingerprint,
         age: value.age,
         life: value.life,
-        seen: Rejected::default(),
     }
 }

@@ -115,7 +115,7 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
         Ok(Got::Found(found)) => match use_found(call, lead, &found, sent, mark) {
             // It needs no more of its budget.
             Ok(fetched) => return Looked::Fetched(fetched),
-            Err(back) => Looked::Unreadable(back, found.seen),
+            Err(back) => Looked::Unreadable(back, found.seen()),
         },
         Ok(Got::Rejected(rejected)) => Looked::Lease(lead, Seen::Rejected(rejected)),
         Ok(Got::Nothing) => Looked::Lease(lead, Seen::Nothing),
@@ -156,7 +156,7 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
             Ok(Leased::Found(found)) => {
                 return match use_found(call, lead, &found, sent, mark) {
                     Ok(fetched) => fetched,
-                    Err(back) => fetch_rejected(back, call, key, token, found.seen).await,
+                    Err(back) => fetch_rejected(back, call, key, token, found.seen()).await,
                 };
             }
             Ok(Leased::Busy) if is_patient && lead.is_patient() => {

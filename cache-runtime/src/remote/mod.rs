@@ -11,15 +11,13 @@ mod redis;
 mod renewals;
 mod repairs;
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, ops::Deref, pin::Pin, time::Duration};
 
 pub(crate) use load::{Fetched, fetch, fill, fingerprint, give_back, of, peek};
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::Renewals;
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
-
-use smallvec::SmallVec;
 
 use crate::{blob::Codec, error::Error, stats::RedisStats};
 
@@ -95,7 +93,7 @@ pub enum Got {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Empty for a `None`.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
     /// How it is encoded.
     pub codec: Codec,
     /// It stands for a `None`.
@@ -106,8 +104,73 @@ pub struct Found {
     pub age: Duration,
     /// What is left of its life.
     pub life: Duration,
+}
+
+impl Found {
     /// For a reader that cannot use it.
-    pub seen: Rejected,
+    pub(crate) fn seen(self) -> Rejected {
+        self.payload.seen()
+    }
+}
+
+/// The encoded form of a value that was read, where it stands in what was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    bytes: Vec<u8>,
+    from: usize,
+    /// What was read, if that is not `bytes`.
+    seen: Option<Box<Rejected>>,
+}
+
+/// So much of it a reader shows that cannot use it.
+const SEEN: usize = 128;
+
+impl Payload {
+    /// What stands behind so many bytes.
+    #[cfg(feature = "redis")]
+    fn behind(from: usize, bytes: Vec<u8>) -> Self {
+        Self { bytes, from, seen: None }
+    }
+
+    /// What was read in a form of its own.
+    #[cfg(feature = "redis")]
+    fn unpacked(bytes: Vec<u8>, seen: Rejected) -> Self {
+        Self { bytes, from: 0, seen: Some(Box::new(seen)) }
+    }
+
+    fn seen(mut self) -> Rejected {
+        if let Some(seen) = self.seen {
+            return *seen;
+        }
+        self.bytes.truncate(SEEN);
+        Rejected(self.bytes)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, from: 0, seen: None }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.from..).unwrap_or_default()
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<&T> for Payload {
+    fn eq(&self, other: &&T) -> bool {
+        **self == *other.as_ref()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 /// A value to be stored.
@@ -131,7 +194,7 @@ pub struct Fill {
 
 /// The first bytes of what a caller has read and cannot use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rejected(pub SmallVec<[u8; 128]>);
+pub struct Rejected(pub Vec<u8>);
 
 /// Names one lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,8 +10,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
 use super::Stopwatch;
-use crate::contestants::redis::{HandOff, Tier, Which, connect};
 use crate::contestants::Calls;
+use crate::contestants::redis::{HandOff, Tier, Which, connect};
 use crate::meter;
 use crate::values::{Profile, Value};
 
@@ -105,8 +105,10 @@ pub async fn miss<C: Tier>(scale: f64) -> Vec<f64> {
     let wall = watch.wall();
     // Less the INFO itself.
     let trips = info(&mut server, "stats", "total_reads_processed").await - trips - 1.0;
-    let mut figures =
-        vec![(trips / one as f64 * 100.0).round() / 100.0, one as f64 / wall.as_micros() as f64 * 1e3];
+    let mut figures = vec![
+        (trips / one as f64 * 100.0).round() / 100.0,
+        one as f64 / wall.as_micros() as f64 * 1e3,
+    ];
 
     let cpu = server_cpu(&mut server).await;
     let watch = Stopwatch::start();

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Value};
+use redis::Value;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -35,7 +35,7 @@ use super::{
     subscriber::Listener,
     supervisor::{self, Fault, Live, Turn},
     url::Address,
-    wire::{Request, Wire, send, send_command},
+    wire::{Request, Wire, send},
 };
 use crate::{
     clock::nanos,
@@ -217,21 +217,24 @@ impl Connection {
         }
     }
 
-    /// As `run`, for a caller that has the connection and has read the clock.
-    pub(super) async fn run_on(
+    /// For a caller that has the connection and sends by itself: as `run`, but for the way that the
+    /// future of the client would have to go from one place to the next, which is long.
+    pub(super) fn begin(&self) -> Result<Permit<'_>, Failure> {
+        let permit = Permit::take(self.shared())?;
+        self.shared().counters.sent.fetch_add(1, Relaxed);
+        Ok(permit)
+    }
+
+    /// What came of a command that was begun: no answer if its budget has ended.
+    pub(super) fn end(
         &self,
-        live: Arc<Live>,
-        command: Cmd,
-        now: Instant,
+        live: &Live,
         budget: Duration,
+        answered: Option<Result<Value, Failure>>,
     ) -> Result<Value, Failure> {
-        let shared = self.shared();
-        let _permit = Permit::take(shared)?;
-        shared.counters.sent.fetch_add(1, Relaxed);
-        let sending = send_command(live.wire.clone(), command);
-        match timeout_at(after(now, budget), sending).await {
-            Ok(answered) => shared.answered(&live, answered),
-            Err(_) => Err(shared.timed_out(&live, budget)),
+        match answered {
+            Some(answered) => self.shared().answered(live, answered),
+            None => Err(self.shared().timed_out(live, budget)),
         }
     }
 
@@ -457,7 +460,7 @@ impl Shared {
 }
 
 /// One of the commands that may be under way.
-struct Permit<'a>(&'a Shared);
+pub(super) struct Permit<'a>(&'a Shared);
 
 impl<'a> Permit<'a> {
     fn take(shared: &'a Shared) -> Result<Self, Failure> {

@@ -22,7 +22,7 @@ pub(crate) use self::{
 use crate::remote::Token;
 
 /// As much as LEASE compares of what a caller has read and rejected.
-pub(crate) const SEEN: usize = 128;
+pub(crate) const SEEN: usize = crate::remote::SEEN;
 
 /// A century. Redis refuses an expiry that overflows its clock.
 const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1000;

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,25 +14,25 @@ use std::{
 };
 
 use redis::{Cmd, Pipeline, Value};
-use smallvec::SmallVec;
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     connection::{Connection, Fresh, Greet, Greeting, Settings, after},
     failure::Failure,
+    race::{Either, race},
     scripts::{self, Answer, Ask, Command, Policy},
     subscriber::{Kind, Message},
     url::Address,
     waiters::{Waiter, Waiters},
-    wire::{Request, number, text},
+    wire::{self, Request, number, text},
 };
 use crate::{
     blob::{self, Compression, Decoded, EncodeError, Header, Stamps},
     error::Error,
-    remote::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+    remote::{Change, Fill, Found, Got, Leased, Payload, Rejected, Remote, Reply, Seen, Token},
     stats::RedisStats,
     sync::{Mutex, lock},
 };
@@ -257,7 +258,17 @@ impl Inner {
         let Some((live, stamp, now)) = known else {
             return Box::pin(self.get_with_stamp(get, sent, within)).await;
         };
-        let value = self.connection.run_on(live, get, sent, within).await;
+        let permit = self.connection.begin()?;
+        let mut wire = live.wire.clone();
+        let answered = {
+            let sending = pin!(wire.send_packed_command(&get));
+            match race(sending, sleep_until(after(sent, within))).await {
+                Either::First(answered) => Some(wire::answer(answered)),
+                Either::Second(()) => None,
+            }
+        };
+        let value = self.connection.end(&live, within, answered);
+        drop(permit);
         let Some(bytes) = bytes(value)? else {
             return Ok(Got::Nothing);
         };
@@ -330,7 +341,7 @@ impl Inner {
                         Leased::Found(Found { life, ..value.found })
                     });
                 }
-                Judged::Value(value) => seen = value.found.seen,
+                Judged::Value(value) => seen = value.found.seen(),
                 Judged::Foreign(bytes) => seen = bytes,
                 Judged::Nothing => {}
                 Judged::Newer => return Ok(Leased::Newer),
@@ -565,9 +576,8 @@ fn bytes(answered: Result<Value, Failure>) -> Result<Option<Vec<u8>>, Failure> {
 
 /// What the bytes of a key were when they were asked for, which was `now` by the server's clock:
 /// whether or not a value among them is of the current stamp.
-fn judge(mut bytes: Vec<u8>, now: Option<u64>) -> Judged {
-    let seen =
-        |bytes: &[u8]| Rejected(SmallVec::from_slice(bytes.get(..scripts::SEEN).unwrap_or(bytes)));
+fn judge(bytes: Vec<u8>, now: Option<u64>) -> Judged {
+    let seen = |bytes: &[u8]| Rejected(bytes.get(..scripts::SEEN).unwrap_or(bytes).to_vec());
     let (header, unpacked) = match blob::decode(&bytes, blob::MAX_DECOMPRESSED) {
         Decoded::Lease | Decoded::Hold => return Judged::Nothing,
         Decoded::Newer => return Judged::Newer,
@@ -579,11 +589,10 @@ fn judge(mut bytes: Vec<u8>, now: Option<u64>) -> Judged {
     let Some(now) = now else {
         return Judged::Nothing;
     };
-    let seen = seen(&bytes);
-    let payload = unpacked.unwrap_or_else(|| {
-        bytes.drain(..header.len());
-        bytes
-    });
+    let payload = match unpacked {
+        None => Payload::behind(header.len(), bytes),
+        Some(payload) => Payload::unpacked(payload, seen(&bytes)),
+    };
     let is_servable = now < header.servable_until;
     let left = |until: u64| {
         let left = if is_servable { until.saturating_sub(now) } else { 0 };
@@ -599,7 +608,6 @@ fn judge(mut bytes: Vec<u8>, now: Option<u64>) -> Judged {
             fingerprint: header.fingerprint,
             age: Duration::from_millis(now.saturating_sub(header.created)),
             life: left(header.fresh_until),
-            seen,
         },
     })
 }
@@ -626,7 +634,7 @@ impl Judged {
     /// What a reader gets, by the stamp that stands.
     fn got(self, stamp: Option<u64>) -> Got {
         match self {
-            Self::Value(value) if value.stamp != stamp => Got::Rejected(value.found.seen),
+            Self::Value(value) if value.stamp != stamp => Got::Rejected(value.found.seen()),
             Self::Value(value) if value.found.life.is_zero() => Got::Nothing,
             Self::Value(value) => Got::Found(value.found),
             Self::Foreign(seen) => Got::Rejected(seen),

@@ -141,17 +141,12 @@ async fn spawn<D: Future<Output = ()> + Send + 'static>(
 
 /// Sends and waits for the answer, without a limit in time. Goes on in the server when it is
 /// dropped, if it was sent.
-pub(super) async fn send(wire: Wire, request: Request) -> Result<Value, Failure> {
+pub(super) async fn send(mut wire: Wire, request: Request) -> Result<Value, Failure> {
     match request {
-        Request::Command(command) => send_command(wire, command).await,
+        Request::Command(command) => answer(wire.send_packed_command(&command).await),
         // In a place of its own, so that the state of the one command that a hit sends is small.
         other => Box::pin(send_other(wire, other)).await,
     }
-}
-
-/// As `send`.
-pub(super) async fn send_command(mut wire: Wire, command: Cmd) -> Result<Value, Failure> {
-    answer(wire.send_packed_command(&command).await)
 }
 
 async fn send_other(mut wire: Wire, request: Request) -> Result<Value, Failure> {
@@ -191,7 +186,7 @@ async fn both(wire: &mut Wire, call: Cmd, command: &Cmd) -> Result<Value, Failur
     }
 }
 
-fn answer(answered: redis::RedisResult<Value>) -> Result<Value, Failure> {
+pub(super) fn answer(answered: redis::RedisResult<Value>) -> Result<Value, Failure> {
     match answered {
         Ok(Value::ServerError(error)) => Err(Failure::of_server(&error)),
         Ok(value) => Ok(value),

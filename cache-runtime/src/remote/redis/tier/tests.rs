@@ -290,7 +290,7 @@ async fn a_value_that_the_caller_cannot_use_is_replaced() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
     store(&one, "1").await;
-    let seen = found(&one).await.seen;
+    let seen = found(&one).await.seen();
     let leased = one.lease(KEY, MINE, Seen::Rejected(seen.clone()), BUDGET).await.unwrap();
     assert_eq!(leased, Leased::Granted);
     assert!(one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
