@@ -470,28 +470,6 @@ async fn a_shutdown_waits_for_the_repairs() {
     assert_eq!(other.item(1).peek().await, None);
 }
 
-// Readers.
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_of_one_key_share_the_reads_of_redis() {
-    let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
-    let node = Node::patient(&proxy.url(), &database());
-    node.item(1).await;
-    proxy.set(Mode::Delay(Duration::from_millis(50)));
-    let before = node.cache.stats().redis.commands;
-    let mut reads = JoinSet::new();
-    for _ in 0..200 {
-        let node = Arc::clone(&node);
-        reads.spawn(async move { node.item(1).await });
-    }
-    assert_eq!(in_time(reads.join_all()).await, [1; 200]);
-    let commands = node.cache.stats().redis.commands - before;
-    // A read is for those who came before it was sent; without more ado that is one at a time.
-    assert!(commands <= 50, "{commands} reads, each after the last");
-    assert_eq!(node.runs(), 1);
-}
-
 // Where it is.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

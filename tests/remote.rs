@@ -1340,6 +1340,29 @@ mod trust {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn readers_of_one_key_do_not_queue_for_the_reads_of_each_other() {
+        let (_server, a, _) = pair();
+        let script = Script::new();
+        a.cache.scope(exact(Arc::clone(&script), 1)).await.unwrap();
+        a.remote.delay(Verb::Get, RUN);
+        let began = Instant::now();
+        let mut calls = Vec::new();
+        for at in 0..64 {
+            let script = Arc::clone(&script);
+            calls.push(a.spawn(async move {
+                sleep(at * RUN / 64).await;
+                exact(script, 1).await
+            }));
+        }
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        // The last one came within one read, and took one.
+        assert!(began.elapsed() <= 2 * RUN + MOMENT);
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_follower_that_came_before_the_run_shares_it_even_if_it_is_refused() {
         let (_server, a, b) = pair();
         let script = Script::new();

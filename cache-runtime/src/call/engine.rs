@@ -22,7 +22,7 @@ use crate::{
         Begun, Flights, Followed, Header, Kept, Lead, Mode, Outcome, SharedError, Stamp, WaitEdge,
         follow,
     },
-    remote::{self, Fetched, Seen},
+    remote::{self, Asked, Fetched, Read},
 };
 
 /// A function with its types, behind the engine. What it has made last is its output.
@@ -148,10 +148,10 @@ impl<W: Future<Output = (Followed, Edge)>> Pursuit for Following<W> {
         cx: &mut Context<'_>,
     ) -> Poll<Step> {
         Poll::Ready(match ready!(self.project().wait.poll(cx)) {
-            (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, Mode::Load, edge)),
+            (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, None, edge)),
             (Followed::Overdue, _) => Step::Again(Mode::Overdue),
             (Followed::Landed(outcome), _) => match outcome {
-                Outcome::Again => Step::Again(Mode::Again),
+                Outcome::Again => Step::Again(Mode::Load),
                 Outcome::Value(entry) => Step::of(function.join(entry), Source::Shared),
                 Outcome::Error(shared) => Step::of(function.fail(&shared), Source::Shared),
                 Outcome::Unshared => Step::Again(Mode::Alone),
@@ -161,7 +161,29 @@ impl<W: Future<Output = (Followed, Edge)>> Pursuit for Following<W> {
 }
 
 pin_project! {
-    /// Asks the remote tier.
+    /// Reads the remote tier by itself.
+    struct Reading<W> {
+        #[pin]
+        read: W,
+    }
+}
+
+impl<W: Future<Output = Read>> Pursuit for Reading<W> {
+    fn poll(
+        self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        Poll::Ready(match ready!(self.project().read.poll(cx)) {
+            Read::Value(entry) => call.hit_in_redis(entry, function),
+            Read::Nothing(asked) => call.begin_flight(Mode::Load, Some(asked), function),
+        })
+    }
+}
+
+pin_project! {
+    /// Asks the remote tier for a flight.
     struct Fetching<W> {
         #[pin]
         fetch: W,
@@ -176,14 +198,7 @@ impl<W: Future<Output = (Fetched, Edge)>> Pursuit for Fetching<W> {
         cx: &mut Context<'_>,
     ) -> Poll<Step> {
         Poll::Ready(match ready!(self.project().fetch.poll(cx)) {
-            (Fetched::Value(entry), _) => {
-                let age = age(&entry, call.cache().time.now());
-                let counters = call.cache().functions.of(call.instance.number);
-                // It was counted as a miss of memory.
-                counters.subtract(Count::Misses);
-                counters.add(Count::RedisHits, 1);
-                Step::of(function.join(entry), Source::Redis { age })
-            }
+            (Fetched::Value(entry), _) => call.hit_in_redis(entry, function),
             (Fetched::Run(lead), edge) => Step::Go(leading(lead, edge)),
         })
     }
@@ -404,6 +419,23 @@ impl Call {
         if !self.cache().is_enabled() {
             return Step::Go(Box::pin(Alone(Source::Disabled)));
         }
+        if mode == Mode::Load && self.reads_alone() {
+            let call = self.clone();
+            return Step::Go(Box::pin(Reading {
+                read: async move { remote::read_alone(&call).await },
+            }));
+        }
+        let asked = (mode == Mode::Refresh).then_some(Asked::REFRESH);
+        self.begin_flight(mode, asked, function)
+    }
+
+    /// Whether each call reads the remote tier by itself: where nothing is kept here, a read that was
+    /// sent before a call came is too old for it, so there is nothing to share but a run.
+    fn reads_alone(&self) -> bool {
+        !self.is_kept_here() && remote::of(self.cache(), self).is_some()
+    }
+
+    fn begin_flight(&self, mode: Mode, asked: Option<Asked>, function: &mut dyn Function) -> Step {
         let now = self.cache().time.now();
         match Flights::begin(self.cache(), self, mode, now) {
             Begun::Hit(entry) => {
@@ -414,7 +446,7 @@ impl Call {
                 let edge = InScope::current_run()
                     .and_then(|run| WaitEdge::waiting(&run, lead.flight()))
                     .map(Box::new);
-                Step::Go(self.lead(lead, mode, edge))
+                Step::Go(self.lead(lead, asked, edge))
             }
             Begun::Follow(follower) => {
                 let edge = match InScope::current_run() {
@@ -432,21 +464,23 @@ impl Call {
     }
 
     /// A flight of its own: the remote tier first, where there is one.
-    fn lead(&self, lead: Lead, mode: Mode, edge: Edge) -> Missed {
+    fn lead(&self, lead: Lead, asked: Option<Asked>, edge: Edge) -> Missed {
         if remote::of(self.cache(), self).is_none() || lead.token().is_some() {
             return leading(lead, edge);
         }
         let call = self.clone();
-        let seen = if mode == Mode::Refresh { Seen::Refresh } else { Seen::Nothing };
-        let fetch = async move {
-            if mode == Mode::Again {
-                // Whoever starts over with it joins before anything is asked, and so takes what it
-                // gets. Else each of them would ask for itself, one after another.
-                tokio::task::yield_now().await;
-            }
-            (remote::fetch(lead, call, seen).await, edge)
-        };
+        let fetch = async move { (remote::fetch(lead, call, asked).await, edge) };
         Box::pin(Fetching { fetch })
+    }
+
+    /// The output of a value that Redis had.
+    fn hit_in_redis(&self, entry: Kept, function: &mut dyn Function) -> Step {
+        let age = age(&entry, self.cache().time.now());
+        let counters = self.cache().functions.of(self.instance.number);
+        // It was counted as a miss of memory.
+        counters.subtract(Count::Misses);
+        counters.add(Count::RedisHits, 1);
+        Step::of(function.join(entry), Source::Redis { age })
     }
 
     /// What an entry carries that lives for `life` from now.

@@ -172,8 +172,6 @@ pub(crate) struct Before(Box<[u64]>);
 pub(crate) enum Mode {
     /// Memory, or somebody's run, or a run.
     Load,
-    /// As `Load`, of a caller that starts over, together with others.
-    Again,
     /// A run of its own that others may join, in place of any under way.
     Refresh,
     /// Memory, or a run of its own that nobody joins.
@@ -222,7 +220,7 @@ impl Flights {
             }
         }
         match mode {
-            Mode::Load | Mode::Again | Mode::Overdue => {
+            Mode::Load | Mode::Overdue => {
                 if let Some(flight) = shard.joinable(&name, call) {
                     flight.followers.fetch_add(1, Relaxed);
                     let joined = flight.moment.load(Relaxed);
@@ -243,7 +241,7 @@ impl Flights {
             generation: cache.generations.at(slot),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
-            patient: matches!(mode, Mode::Load | Mode::Again | Mode::Refresh),
+            patient: matches!(mode, Mode::Load | Mode::Refresh),
             superseded: AtomicBool::new(false),
             vacant: AtomicBool::new(false),
             followers: AtomicUsize::new(0),

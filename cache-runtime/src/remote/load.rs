@@ -37,24 +37,64 @@ fn readable<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
     of(cache, call).filter(|remote| remote.is_usable() && !cache.repairs.is_clear_pending())
 }
 
-/// What the remote tier has, without asking for the lease and without keeping it here.
-pub(crate) async fn peek(call: &Call) -> Option<Kept> {
+/// What the remote tier has for a call that reads it by itself, in no flight, and keeps nothing.
+pub(crate) enum Read {
+    Value(Kept),
+    Nothing(Asked),
+}
+
+/// What a call has asked before it leads a flight.
+pub(crate) struct Asked {
+    seen: Seen,
+    /// What that took.
+    spent: Duration,
+}
+
+/// Reads the remote tier, without asking for the lease and without keeping what it has.
+pub(crate) async fn read_alone(call: &Call) -> Read {
     let cache = call.cache();
-    let remote = readable(cache, call).filter(|_| cache.is_enabled())?;
     let name = cache.flights.name(call.text());
-    if cache.flights.is_pending(&name) {
-        return None;
-    }
-    let key = cache.remote_key(&name);
-    let Got::Found(found) = remote.get(&key, cache.settings.redis_budget).await.ok()? else {
-        return None;
+    let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
+    let Some(remote) = readable(cache, call).filter(|_| !cache.flights.is_pending(&name)) else {
+        return nothing(Seen::Nothing, Duration::ZERO);
     };
     let (slot, loaded) = (name.slot(), cache.time.now());
-    let generation = cache.generations.at(slot);
-    // Nothing is kept here, so what bounds a life in memory says nothing.
-    let expires = loaded.saturating_add(nanos(found.life));
-    let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
-    read(call, header.living_until(expires), &found)
+    let since = Instant::now();
+    let got = remote.get(&cache.remote_key(&name), cache.settings.redis_budget).await;
+    let seen = match got {
+        Ok(Got::Found(found)) => {
+            let generation = cache.generations.at(slot);
+            let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
+            // Nothing is kept here, so what bounds a life in memory says nothing.
+            let expires = loaded.saturating_add(nanos(found.life));
+            match read(call, header.living_until(expires), &found) {
+                Some(entry) => return Read::Value(entry),
+                None => Seen::Rejected(found.seen()),
+            }
+        }
+        Ok(Got::Rejected(rejected)) => Seen::Rejected(rejected),
+        // What LEASE says of a later format is the same.
+        Ok(Got::Nothing | Got::Newer) => Seen::Nothing,
+        // Whatever it was, this call has waited long enough for it.
+        Err(_) => return nothing(Seen::Nothing, cache.settings.redis_budget),
+    };
+    nothing(seen, since.elapsed())
+}
+
+/// What the remote tier has, for a call that runs nothing.
+pub(crate) async fn peek(call: &Call) -> Option<Kept> {
+    if !call.cache().is_enabled() {
+        return None;
+    }
+    match read_alone(call).await {
+        Read::Value(entry) => Some(entry),
+        Read::Nothing(_) => None,
+    }
+}
+
+impl Asked {
+    /// Nothing: it wants to run in any case.
+    pub(crate) const REFRESH: Self = Self { seen: Seen::Refresh, spent: Duration::ZERO };
 }
 
 /// Asks on account of a flight, whose commands together have one budget: of it, `asked` gets what
@@ -76,16 +116,20 @@ fn left(lead: &Lead) -> Result<Duration, Error> {
     if left.is_zero() { Err(Error::Timeout { budget }) } else { Ok(left) }
 }
 
-/// Reads the remote tier for the leader of a flight, and gets the lease if there is nothing.
-pub(crate) async fn fetch(lead: Lead, call: Call, seen: Seen) -> Fetched {
+/// Reads the remote tier for the leader of a flight, unless it has asked by itself, and gets the
+/// lease if there is nothing.
+pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetched {
     let cache = call.cache();
     if lead.token().is_some() || cache.flights.is_pending(lead.name()) {
         return Fetched::Run(lead);
     }
     let key = cache.remote_key(lead.name());
-    let looked = match seen {
-        Seen::Nothing => look(lead, &call, &key).await,
-        seen => Looked::Lease(lead, seen),
+    let looked = match asked {
+        None => look(lead, &call, &key).await,
+        Some(Asked { seen, spent }) => {
+            lead.spend(spent);
+            Looked::Lease(lead, seen)
+        }
     };
     match looked {
         Looked::Fetched(fetched) => fetched,

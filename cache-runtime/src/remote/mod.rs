@@ -13,7 +13,9 @@ mod repairs;
 
 use std::{fmt, future::Future, ops::Deref, pin::Pin, time::Duration};
 
-pub(crate) use load::{Fetched, fetch, fill, fingerprint, give_back, of, peek};
+pub(crate) use load::{
+    Asked, Fetched, Read, fetch, fill, fingerprint, give_back, of, peek, read_alone,
+};
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::Renewals;
