@@ -152,7 +152,6 @@ pub(super) struct Shared {
     pub(super) state: watch::Sender<State>,
     pub(super) breaker: Breaker,
     pub(super) counters: Counters,
-    in_flight: AtomicUsize,
     supervisor: Mutex<Option<AbortHandle>>,
     /// How many supervisors have been started, and the number of the one that runs; 0 for none.
     supervisors: AtomicU64,
@@ -189,7 +188,6 @@ impl Connection {
             state: watch::Sender::new(State::Idle),
             breaker: Breaker::default(),
             counters: Counters::default(),
-            in_flight: AtomicUsize::new(0),
             supervisor: Mutex::new(None),
             supervisors: AtomicU64::new(0),
             running: AtomicU64::new(0),
@@ -465,7 +463,7 @@ pub(super) struct Permit<'a>(&'a Shared);
 impl<'a> Permit<'a> {
     fn take(shared: &'a Shared) -> Result<Self, Failure> {
         let permit = Self(shared);
-        if shared.in_flight.fetch_add(1, Relaxed) < CAP {
+        if shared.counters.in_flight.fetch_add(1, Relaxed) < CAP {
             return Ok(permit);
         }
         shared.counters.capped.fetch_add(1, Relaxed);
@@ -475,7 +473,7 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.counters.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -552,8 +550,12 @@ impl<F: FnOnce(Result<Value, Failure>)> Late<F> {
 }
 
 /// What has happened, for tests and for those who watch.
+///
+/// On cache lines of their own: each command writes to them, and reads what is beside them.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct Counters {
+    in_flight: AtomicUsize,
     pub(super) sent: AtomicU64,
     pub(super) timeouts: AtomicU64,
     pub(super) attempts: AtomicU64,

@@ -625,7 +625,7 @@ async fn too_many_commands_at_once_fail_at_once() {
         assert!(call.await.unwrap().is_err());
     }
     assert_eq!(connection.counts().capped, 10);
-    assert_eq!(connection.shared().in_flight.load(SeqCst), 0, "each is given back");
+    assert_eq!(connection.shared().counters.in_flight.load(SeqCst), 0, "each is given back");
 }
 
 #[test]
