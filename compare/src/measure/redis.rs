@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
@@ -93,7 +94,7 @@ async fn spin<C: Tier + Calls<V>, V: Value>(tasks: u64, window: Duration) -> Spi
 
 pub async fn miss<C: Tier>(scale: f64) -> Vec<f64> {
     C::set_up().await;
-    let mut server = connect().await;
+    let mut server = connect(AsyncConnectionConfig::new()).await;
     // The first ones connect and load the scripts.
     misses::<C>(0..64).await;
     let one = (4_000.0 * scale) as u64;

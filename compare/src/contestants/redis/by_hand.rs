@@ -1,4 +1,5 @@
 //! No cache: GET and serde, and on a miss the function and SET, on the connection that larder has.
+//! With the time limit that the client has by default, and without.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub struct ByHand;
 /// The very same.
 pub struct Again;
 
+/// One that waits for ever for a server that hangs.
+pub struct Unlimited;
+
 /// SET NX for a lock, which those who do not get it look at every 10 ms.
 pub struct Polling;
 
@@ -25,7 +29,16 @@ impl Tier for ByHand {
     const NAME: &'static str = "GET by hand";
 
     async fn set_up() {
-        let _ = CONNECTION.set(connect().await);
+        let _ = CONNECTION.set(connect(AsyncConnectionConfig::new()).await);
+    }
+}
+
+impl Tier for Unlimited {
+    const NAME: &'static str = "GET by hand, no time limit";
+
+    async fn set_up() {
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let _ = CONNECTION.set(connect(config).await);
     }
 }
 
@@ -39,13 +52,12 @@ impl Tier for Again {
 
 static CONNECTION: OnceLock<MultiplexedConnection> = OnceLock::new();
 
-/// As larder does: RESP2, no delay, no time limit.
-pub async fn connect() -> MultiplexedConnection {
+/// As larder does: RESP2, and no delay.
+pub async fn connect(config: AsyncConnectionConfig) -> MultiplexedConnection {
     let url = url();
     let address = url.strip_prefix("redis://").and_then(|url| url.strip_suffix("/0")).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let login = RedisConnectionInfo::default();
     let (connection, driver) =
         MultiplexedConnection::new_with_config(&login, stream, config).await.unwrap();
@@ -71,6 +83,12 @@ macro_rules! by_hand {
         }
 
         impl Calls<$value> for Again {
+            async fn call(id: u64) -> $value {
+                <ByHand as Calls<$value>>::call(id).await
+            }
+        }
+
+        impl Calls<$value> for Unlimited {
             async fn call(id: u64) -> $value {
                 <ByHand as Calls<$value>>::call(id).await
             }

@@ -16,6 +16,7 @@ pub use by_hand::connect;
 pub const HITS: &[Entry] = &[
     Entry::in_redis::<by_hand::ByHand>(),
     Entry::in_redis::<by_hand::Again>(),
+    Entry::in_redis::<by_hand::Unlimited>(),
     Entry::in_redis::<larder::Remote>(),
     Entry::in_redis::<larder::Postcard>(),
     Entry::in_redis::<larder::BothTiers>(),
