@@ -25,7 +25,7 @@ use crate::{
     counters::Functions,
     error::{ConfigError, Error, InstallError},
     key::{KeyText, Lookup},
-    local::{Flights, Generations, Header, Named, Store},
+    local::{Flights, Generations, Header, Store},
     remote::{ClearRepair, Remote, Renewals, Repair, Repairs},
     stats::Stats,
 };
@@ -223,7 +223,7 @@ impl Cache {
         };
         // Until it is confirmed, this process neither reads nor stores the key.
         let number = Flights::suspend(self, &name, key);
-        let key = self.remote_key(&name);
+        let key = self.remote_key(&name.text);
         let repair = Repair::armed(self, name, number);
         remote.invalidate(&key).await?;
         repair.landed();
@@ -253,8 +253,8 @@ impl Inner {
         self.random() as f64 / u64::MAX as f64
     }
 
-    pub(crate) fn remote_key(&self, name: &Named) -> String {
-        name.text.to_text_of(&self.service)
+    pub(crate) fn remote_key(&self, text: &KeyText) -> String {
+        text.to_text_of(&self.service)
     }
 }
 

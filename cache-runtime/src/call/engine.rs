@@ -420,10 +420,7 @@ impl Call {
             return Step::Go(Box::pin(Alone(Source::Disabled)));
         }
         if mode == Mode::Load && self.reads_alone() {
-            let call = self.clone();
-            return Step::Go(Box::pin(Reading {
-                read: async move { remote::read_alone(&call).await },
-            }));
+            return Step::Go(Box::pin(Reading { read: remote::read_alone(self) }));
         }
         let asked = (mode == Mode::Refresh).then_some(Asked::REFRESH);
         self.begin_flight(mode, asked, function)

@@ -28,7 +28,10 @@ use crate::{
     remote::{self, Token},
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
         lock,
     },
 };
@@ -45,6 +48,8 @@ pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
 /// The loads under way.
 #[derive(Debug)]
 pub(crate) struct Flights {
+    /// How many keys are pending, so that a read need not look for its own where none is.
+    pending: AtomicUsize,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
@@ -190,6 +195,7 @@ pub(crate) enum Begun {
 impl Flights {
     pub(crate) fn new() -> Self {
         Self {
+            pending: AtomicUsize::new(0),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: RandomState::default(),
         }
@@ -281,7 +287,9 @@ impl Flights {
     /// until `confirm` of this invalidation, which is numbered, or of a later one.
     pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) -> u64 {
         let mut shard = cache.flights.shard(name);
+        let before = shard.pending.len();
         let number = shard.suspend(name);
+        cache.flights.pending.fetch_add(shard.pending.len() - before, SeqCst);
         let dead = shard.outdate(cache, name, key);
         drop(shard);
         drop(dead);
@@ -291,7 +299,9 @@ impl Flights {
     /// The invalidation landed. Outdates again: what was loaded meanwhile may be from before.
     pub(crate) fn confirm(cache: &Cache, name: &Named, number: u64) {
         let mut shard = cache.flights.shard(name);
+        let before = shard.pending.len();
         shard.resume(name, number);
+        cache.flights.pending.fetch_sub(before - shard.pending.len(), SeqCst);
         let dead = shard.outdate(cache, name, None);
         drop(shard);
         drop(dead);
@@ -338,13 +348,21 @@ impl Flights {
     pub(crate) fn confirm_clear(cache: &Cache, before: &Before) {
         Self::clear(cache);
         for (shard, begun) in cache.flights.shards.iter().zip(&before.0) {
-            lock(shard).pending.retain(|pending| pending.newest > *begun);
+            let mut shard = lock(shard);
+            let before = shard.pending.len();
+            shard.pending.retain(|pending| pending.newest > *begun);
+            cache.flights.pending.fetch_sub(before - shard.pending.len(), SeqCst);
         }
     }
 
     /// This moment, for `confirm_clear`.
     pub(crate) fn before(&self) -> Before {
         Before(self.shards.iter().map(|shard| lock(shard).begun).collect())
+    }
+
+    /// Whether any key is pending: whoever was told that its invalidation began is told so here.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.load(SeqCst) > 0
     }
 
     pub(crate) fn is_pending(&self, name: &Named) -> bool {

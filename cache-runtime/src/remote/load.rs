@@ -11,6 +11,7 @@ use crate::{
     call::Call,
     clock::nanos,
     error::Error,
+    key::Instance,
     local::{Flight, Header, Kept, Lead, Outcome, Stamp},
 };
 
@@ -51,34 +52,35 @@ pub(crate) struct Asked {
 }
 
 /// Reads the remote tier, without asking for the lease and without keeping what it has.
-pub(crate) async fn read_alone(call: &Call) -> Read {
-    let cache = call.cache();
-    let name = cache.flights.name(call.text());
-    let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
-    let Some(remote) = readable(cache, call).filter(|_| !cache.flights.is_pending(&name)) else {
-        return nothing(Seen::Nothing, Duration::ZERO);
-    };
-    let (slot, loaded) = (name.slot(), cache.time.now());
-    let since = Instant::now();
-    let got = remote.get(&cache.remote_key(&name), cache.settings.redis_budget).await;
-    let seen = match got {
-        Ok(Got::Found(found)) => {
-            let generation = cache.generations.at(slot);
-            let header = header(call, Stamp { slot, generation, loaded, now: loaded }, &found);
-            // Nothing is kept here, so what bounds a life in memory says nothing.
-            let expires = loaded.saturating_add(nanos(found.life));
-            match read(call, header.living_until(expires), &found) {
+pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use<> {
+    let (cache, instance) = (call.cache().clone(), call.instance);
+    let key = readable(&cache, call).and_then(|_| {
+        let text = call.text();
+        let key = cache.remote_key(&text);
+        let is_pending =
+            cache.flights.has_pending() && cache.flights.is_pending(&cache.flights.name(text));
+        (!is_pending).then_some(key)
+    });
+    async move {
+        let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
+        let (Some(key), Some(remote)) = (key, &cache.remote) else {
+            return nothing(Seen::Nothing, Duration::ZERO);
+        };
+        let since = Instant::now();
+        let now = cache.time.now();
+        let seen = match remote.get(&key, cache.settings.redis_budget).await {
+            Ok(Got::Found(found)) => match read(instance, Header::of_read(now, &found), &found) {
                 Some(entry) => return Read::Value(entry),
                 None => Seen::Rejected(found.seen()),
-            }
-        }
-        Ok(Got::Rejected(rejected)) => Seen::Rejected(rejected),
-        // What LEASE says of a later format is the same.
-        Ok(Got::Nothing | Got::Newer) => Seen::Nothing,
-        // Whatever it was, this call has waited long enough for it.
-        Err(_) => return nothing(Seen::Nothing, cache.settings.redis_budget),
-    };
-    nothing(seen, since.elapsed())
+            },
+            Ok(Got::Rejected(rejected)) => Seen::Rejected(rejected),
+            // What LEASE says of a later format is the same.
+            Ok(Got::Nothing | Got::Newer) => Seen::Nothing,
+            // Whatever it was, this call has waited long enough for it.
+            Err(_) => return nothing(Seen::Nothing, cache.settings.redis_budget),
+        };
+        nothing(seen, since.elapsed())
+    }
 }
 
 /// What the remote tier has, for a call that runs nothing.
@@ -89,6 +91,16 @@ pub(crate) async fn peek(call: &Call) -> Option<Kept> {
     match read_alone(call).await {
         Read::Value(entry) => Some(entry),
         Read::Nothing(_) => None,
+    }
+}
+
+impl Header {
+    /// Of a value that is not kept here: nothing but its life and age mean anything.
+    fn of_read(now: u64, found: &Found) -> Self {
+        let loaded = now.saturating_sub(nanos(found.age));
+        let read =
+            Self { expires: loaded, span: 0, generation: 0, weight: 0, slot: 0, function: 0 };
+        read.living_until(now.saturating_add(nanos(found.life)))
     }
 }
 
@@ -123,7 +135,7 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
     if lead.token().is_some() || cache.flights.is_pending(lead.name()) {
         return Fetched::Run(lead);
     }
-    let key = cache.remote_key(lead.name());
+    let key = cache.remote_key(&lead.name().text);
     let looked = match asked {
         None => look(lead, &call, &key).await,
         Some(Asked { seen, spent }) => {
@@ -265,7 +277,7 @@ fn use_found(
     sent: u64,
     mark: u32,
 ) -> Result<Fetched, Lead> {
-    let Some(entry) = read(call, header(call, lead.stamp(), found), found) else {
+    let Some(entry) = read(call.instance, header(call, lead.stamp(), found), found) else {
         return Err(lead);
     };
     // Current when it was asked for, whatever came since.
@@ -276,15 +288,15 @@ fn use_found(
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.
-fn read(call: &Call, header: Header, found: &Found) -> Option<Kept> {
-    if found.life.is_zero() || found.fingerprint != call.instance.fingerprint {
+fn read(instance: &Instance, header: Header, found: &Found) -> Option<Kept> {
+    if found.life.is_zero() || found.fingerprint != instance.fingerprint {
         return None;
     }
-    let codec = call.instance.codec.remote.as_ref()?;
+    let codec = instance.codec.remote.as_ref()?;
     if !found.negative {
         let value = (codec.decode)(found.codec, &found.payload)?;
         Some(Kept { header, value })
-    } else if call.instance.reads_none {
+    } else if instance.reads_none {
         Some(Kept::negative(header))
     } else {
         None
@@ -349,7 +361,7 @@ async fn store(
     let Some(remote) = readable(cache, call) else {
         return Err(Error::Unavailable);
     };
-    let key = cache.remote_key(lead.name());
+    let key = cache.remote_key(&lead.name().text);
     if !lead.may_store() {
         // An invalidation of this process came between; the lease is of no use to anybody.
         return ask(lead, |_| remote.release(&key, token)).await.map(|_| false);
@@ -379,7 +391,7 @@ pub(crate) fn give_back(flight: &Flight) {
     let (Some(token), Some(remote)) = (flight.unused_token(), flight.cache().remote.clone()) else {
         return;
     };
-    let key = flight.cache().remote_key(flight.name());
+    let key = flight.cache().remote_key(&flight.name().text);
     release(flight.cache(), remote, key, token);
 }
 

@@ -58,7 +58,7 @@ impl Repairs {
     /// An invalidation of a key did not land, or may not have.
     fn add(&self, cache: &Cache, name: Named, number: u64) {
         let mut work = self.work();
-        let newest = work.keys.entry(cache.remote_key(&name)).or_insert((name, number));
+        let newest = work.keys.entry(cache.remote_key(&name.text)).or_insert((name, number));
         newest.1 = newest.1.max(number);
         if work.keys.len() > MOST {
             self.owe_clear(&mut work);
