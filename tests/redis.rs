@@ -355,6 +355,7 @@ async fn reads_after_old_data(on_restart: OnRestart) -> Vec<u64> {
     reads
 }
 
+// Trace 23.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_with_old_data_serves_nothing_of_it() {
     assert_eq!(reads_after_old_data(OnRestart::Clear).await, [2; 100]);

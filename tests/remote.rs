@@ -435,6 +435,7 @@ mod leases {
         assert_eq!(server.log(), ["a GET", "a LEASE", "a RELEASE"]);
     }
 
+    // Trace 11.
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_was_granted_to_nobody_is_given_back() {
         let (server, a) = alone();
@@ -696,6 +697,7 @@ mod invalidations {
         assert_eq!(a.kept().await, None);
     }
 
+    // Trace 5.
     #[tokio::test(start_paused = true)]
     async fn an_unconfirmed_key_is_neither_read_nor_stored() {
         let (server, a) = alone();
@@ -727,6 +729,7 @@ mod invalidations {
         assert_eq!(script.runs(), 1);
     }
 
+    // Trace 5.
     #[tokio::test(start_paused = true)]
     async fn a_run_that_began_before_the_confirmation_stores_nothing() {
         let (_server, a) = alone();
@@ -839,6 +842,7 @@ mod invalidations {
         assert_eq!(a.kept().await, None);
     }
 
+    // Trace 5.
     #[tokio::test(start_paused = true)]
     async fn what_was_read_while_a_clear_was_unconfirmed_is_not_kept() {
         let (_server, a) = alone();
@@ -863,6 +867,7 @@ mod values {
         server.value(KEY).unwrap().fingerprint
     }
 
+    // Trace 6.
     #[tokio::test(start_paused = true)]
     async fn bytes_that_cannot_be_decoded_are_replaced() {
         let (server, a, b) = pair();
@@ -914,6 +919,7 @@ mod values {
         assert_eq!(server.value("test:total:1").unwrap().payload, b"2");
     }
 
+    // Trace 21.
     #[tokio::test(start_paused = true)]
     async fn an_invalidation_reaches_every_version() {
         let (server, a, b) = pair();
@@ -1102,6 +1108,33 @@ mod refreshes {
     }
 }
 
+mod slots {
+    use super::*;
+
+    // Trace 20: in a slot that unrelated keys share, an invalidation of one costs the other an entry
+    // in memory, and no second run.
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_of_another_key_in_the_slot_costs_no_second_run() {
+        let clock = ManualClock::new();
+        let cache = Cache::builder("test").clock(clock).build().unwrap();
+        let script = Script::new();
+        let start = |script: &Arc<Script>| {
+            let script = Arc::clone(script);
+            tokio::spawn(cache.scope(async move { job(script, 1).await }))
+        };
+        let leader = start(&script);
+        sleep(MOMENT).await;
+        // They leave out one slot in 450: of 65,536, each is met by six of them.
+        for other in 0..400_000 {
+            cache.invalidate(&format!("other:{other}")).await.unwrap();
+        }
+        let follower = start(&script);
+        assert_eq!(leader.await.unwrap(), Ok(1));
+        assert_eq!(follower.await.unwrap(), Ok(1));
+        assert_eq!(script.runs(), 1);
+    }
+}
+
 mod trouble {
     use super::*;
 
@@ -1160,6 +1193,7 @@ mod trouble {
         assert_eq!(server.value(KEY).unwrap().payload, b"1");
     }
 
+    // Trace 10.
     #[tokio::test(start_paused = true)]
     async fn those_whose_wait_for_another_process_ended_share_one_run() {
         let (server, a) = alone();
@@ -1483,6 +1517,7 @@ mod waiting {
     use super::*;
 
     /// A function whose error nobody shares, run by one process while another waits for it.
+    // Trace 12.
     #[tokio::test(start_paused = true)]
     async fn who_was_woken_by_a_run_that_failed_waits_for_no_other() {
         let server = Server::new();
@@ -1506,6 +1541,7 @@ mod waiting {
 mod renewals {
     use super::*;
 
+    // Trace 10.
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_renewed_while_the_function_runs() {
         let (server, a) = alone();
@@ -1554,6 +1590,7 @@ mod repairs {
     /// Longer than the pauses between attempts.
     const LATER: Duration = Duration::from_secs(2);
 
+    // Trace 13.
     #[tokio::test(start_paused = true)]
     async fn an_invalidation_that_failed_lands_by_itself() {
         let (server, a, b) = pair();
