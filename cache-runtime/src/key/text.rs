@@ -3,7 +3,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use sha2::{Digest as _, Sha256};
+use hmac_sha256::Hash;
 use smallvec::SmallVec;
 
 use super::{
@@ -99,7 +99,7 @@ impl Text {
 
     fn digest(&mut self, bytes: &[u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for byte in Sha256::digest(bytes) {
+        for byte in Hash::hash(bytes) {
             self.raw(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }

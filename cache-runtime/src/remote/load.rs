@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use sha2::{Digest as _, Sha256};
+use hmac_sha256::Hash;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Change, Fill, Found, Got, Leased, Rejected, Remote, Seen, Token};
@@ -405,7 +405,7 @@ fn release(cache: &Cache, remote: Arc<dyn Remote>, key: String, token: Token) {
 
 /// Of a value's type and a function's version: what a reader compares before it decodes.
 pub(crate) fn fingerprint(type_name: &str, version: u32) -> u64 {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     hash.update(version.to_le_bytes());
     hash.update(type_name);
     let mut first = [0; 8];
