@@ -10,21 +10,17 @@ mod service;
 mod traces;
 
 use std::{
-    env, fs,
-    io::ErrorKind,
-    path::PathBuf,
-    process::{self, Child, Stdio},
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{Connection, ConnectionLike as _, FromRedisValue, Value};
 
-use super::*;
+use super::{super::connection::tests::server::RedisServer, *};
 use crate::blob::{self, Codec, Compression, Decoded, Header, Stamps};
 
 const TERM: Duration = Duration::from_secs(10);
@@ -37,75 +33,14 @@ const OTHER: Token = Token(0x22);
 
 const WAKE: &[u8] = b"wake";
 
-/// A `redis-server` at a socket in a folder of its own.
-///
-/// A shell stands between: when its standard input closes, because this process has let go of it
-/// or was killed, it ends the server and removes the folder.
-struct Server {
-    shell: Child,
-    socket: PathBuf,
-}
-
-impl Server {
-    fn start() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-
-        let number = COUNT.fetch_add(1, Relaxed);
-        let dir = env::temp_dir().join(format!("larder-{}-{number}", process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let socket = dir.join("socket");
-        let shell = process::Command::new("sh")
-            .arg("-c")
-            .arg(
-                r#"command -v redis-server >/dev/null || exit 127
-                redis-server --port 0 --unixsocket "$1/socket" --dir "$1" --save "" \
-                    --appendonly no >"$1/log" 2>&1 </dev/null &
-                cat >/dev/null; kill -9 $!; wait; rm -rf "$1""#,
-            )
-            .args(["sh".as_ref(), dir.as_os_str()])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut server = Self { shell, socket };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while server.try_connect().is_none() {
-            let code = server.shell.try_wait().unwrap().and_then(|status| status.code());
-            assert_ne!(code, Some(127), "`redis-server` is not installed; these tests need it");
-            assert!(Instant::now() < deadline, "`redis-server` did not start");
-            thread::sleep(Duration::from_millis(5));
-        }
-        server
-    }
-
-    fn try_connect(&self) -> Option<Connection> {
-        let client = redis::Client::open(format!("unix://{}", self.socket.display())).unwrap();
-        match client.get_connection() {
-            Ok(mut connection) => connection.check_connection().then_some(connection),
-            Err(error) => {
-                assert_ne!(error.kind(), redis::ErrorKind::InvalidClientConfig);
-                None
-            }
-        }
-    }
-
+impl RedisServer {
     fn connect(&self) -> Connection {
-        self.try_connect().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        match self.shell.wait() {
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput),
-        }
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 }
 
 /// All tests share one; each has a key and a channel of its own.
-static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start_on_socket);
 
 /// A key of one test, and who listens to its channel.
 struct Entry {
@@ -401,7 +336,7 @@ fn the_sha_is_the_one_the_server_has() {
 
 #[test]
 fn a_script_that_the_server_does_not_know_is_told_apart() {
-    let server = Server::start();
+    let server = RedisServer::start_on_socket();
     let mut connection = server.connect();
     let command = Clear { key: ":larder:new", channel: "channel", message: b"" };
     let error = command.by_sha().query::<Value>(&mut connection).unwrap_err();
@@ -414,8 +349,8 @@ fn a_script_that_the_server_does_not_know_is_told_apart() {
 
 #[test]
 fn a_server_of_a_test_ends_with_it() {
-    let server = Server::start();
-    let socket = server.socket.clone();
+    let server = RedisServer::start_on_socket();
+    let socket = server.dir().join("redis.sock");
     assert!(socket.exists());
     drop(server);
     assert!(!socket.exists());
