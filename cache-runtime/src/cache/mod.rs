@@ -247,12 +247,6 @@ impl Inner {
         (self.random)()
     }
 
-    /// From 0 up to 1.
-    #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
-    pub(crate) fn random_share(&self) -> f64 {
-        self.random() as f64 / u64::MAX as f64
-    }
-
     pub(crate) fn remote_key(&self, text: &KeyText) -> String {
         text.to_text_of(&self.service)
     }

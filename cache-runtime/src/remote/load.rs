@@ -392,12 +392,7 @@ pub(crate) fn give_back(flight: &Flight) {
         return;
     };
     let key = flight.cache().remote_key(&flight.name().text);
-    release(flight.cache(), remote, key, token);
-}
-
-/// Releases a lease in the background.
-fn release(cache: &Cache, remote: Arc<dyn Remote>, key: String, token: Token) {
-    cache.background.spawn(async move {
+    flight.cache().background.spawn(async move {
         // A lease that is not released expires.
         let _ = remote.release(&key, token).await;
     });

@@ -5,6 +5,7 @@
 //! held by a writer that is in the middle of a change. A fill is stored only if its lease still
 //! stands, so that a run which began before an invalidation stores nothing.
 
+mod backoff;
 mod load;
 #[cfg(feature = "redis")]
 mod redis;

@@ -7,12 +7,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::Duration,
 };
 
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
-use super::Remote;
+use super::{Remote, backoff::Backoff};
 use crate::{
     cache::Cache,
     local::{Flights, Named},
@@ -20,9 +19,6 @@ use crate::{
 
 /// More than so many become one `clear`, which invalidates more and is one command.
 const MOST: usize = 10_000;
-
-/// Between two attempts, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
 
 /// What is to be repaired in one cache.
 #[derive(Debug, Default)]
@@ -122,7 +118,7 @@ fn start(work: &mut Work, cache: &Cache) {
 /// Tries until nothing is left. The cache lives as long as this does.
 async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
     let repairs = &cache.repairs;
-    let (mut pause, longest) = PAUSES;
+    let mut backoff = Backoff::default();
     loop {
         let mut is_landing = false;
         let owed = repairs.work().clear;
@@ -158,12 +154,9 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
             repairs.done.notify_waiters();
         }
         if is_landing {
-            pause = PAUSES.0;
+            backoff.reset();
         } else {
-            // Half of it at random, so that a fleet does not come back at one moment.
-            let half = pause / 2;
-            sleep(half + half.mul_f64(cache.random_share())).await;
-            pause = (pause * 2).min(longest);
+            sleep(backoff.next(cache.random())).await;
         }
     }
 }

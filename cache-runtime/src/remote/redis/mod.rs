@@ -1,6 +1,5 @@
 //! The tier in Redis: how it is reached, and what is asked of it.
 
-mod backoff;
 mod breaker;
 mod connection;
 mod failure;
@@ -15,7 +14,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use super::Remote;
+use super::{Remote, backoff};
 use crate::{blob::Compression, cache::OnRestart, error::ConfigError};
 use scripts::Policy;
 use tier::{RedisTier, TierSettings};

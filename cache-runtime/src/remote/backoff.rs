@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Twice as long with each attempt, and never the same for two processes.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     attempts: u32,
 }
 
@@ -13,12 +13,12 @@ const LONGEST: Duration = Duration::from_millis(500);
 
 impl Backoff {
     /// The first attempts may follow each other quickly again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// Between 25 ms and 500 ms.
-    pub(super) fn next(&mut self, random: u64) -> Duration {
+    pub(crate) fn next(&mut self, random: u64) -> Duration {
         let most = LONGEST.min(SHORTEST * (2 << self.attempts.min(8)));
         self.attempts = self.attempts.saturating_add(1);
         spread(SHORTEST.max(most / 2), most, random)
@@ -26,7 +26,7 @@ impl Backoff {
 }
 
 /// Some time between the two, by a random number.
-pub(super) fn spread(least: Duration, most: Duration, random: u64) -> Duration {
+pub(crate) fn spread(least: Duration, most: Duration, random: u64) -> Duration {
     let range = most.saturating_sub(least).as_micros() as u64;
     least + Duration::from_micros(random % (range + 1))
 }
