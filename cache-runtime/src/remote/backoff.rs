@@ -19,14 +19,24 @@ impl Backoff {
 
     /// Between 25 ms and 500 ms.
     pub(crate) fn next(&mut self, random: u64) -> Duration {
-        let most = LONGEST.min(SHORTEST * (2 << self.attempts.min(8)));
+        let pause = pause((SHORTEST, LONGEST), self.attempts, random);
         self.attempts = self.attempts.saturating_add(1);
-        spread(SHORTEST.max(most / 2), most, random)
+        pause
     }
 }
 
+/// After so many attempts: between the two, and longer with each.
+pub(crate) fn pause(
+    (shortest, longest): (Duration, Duration),
+    attempts: u32,
+    random: u64,
+) -> Duration {
+    let most = longest.min(shortest * (2 << attempts.min(8)));
+    spread(shortest.max(most / 2), most, random)
+}
+
 /// Some time between the two, by a random number.
-pub(crate) fn spread(least: Duration, most: Duration, random: u64) -> Duration {
+fn spread(least: Duration, most: Duration, random: u64) -> Duration {
     let range = most.saturating_sub(least).as_micros() as u64;
     least + Duration::from_micros(random % (range + 1))
 }

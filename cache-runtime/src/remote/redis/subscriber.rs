@@ -4,10 +4,7 @@
 //! It speaks RESP3, in which messages and answers come by one ordered stream: the answer to a
 //! PING proves that every message sent before it has been heard.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use redis::{PushInfo, PushKind, Value};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,6 +14,7 @@ use super::{
     connection::Shared,
     failure::Failure,
     race::{Either, race},
+    supervisor::SETTLED,
     wire::{self, Driver, Request, Wire, send},
 };
 
@@ -90,7 +88,7 @@ pub(super) async fn keep_subscribed(shared: &Arc<Shared>) {
             shared.listener.connected();
             listen(shared, &wire, &mut driver).await;
             drop(broken);
-            if began.elapsed() > Duration::from_secs(1) {
+            if began.elapsed() > SETTLED {
                 backoff.reset();
             }
         }

@@ -115,7 +115,7 @@ pub(super) async fn supervise(turn: Turn) {
 }
 
 /// A connection that has lived for so long may be followed by the next one quickly.
-const SETTLED: Duration = Duration::from_secs(1);
+pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 async fn keep_connected(shared: &Arc<Shared>) {
     let mut backoff = Backoff::default();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    backoff::spread,
+    backoff,
     race::{Either, race},
     subscriber::{Kind, Listener, Message},
 };
@@ -93,9 +93,7 @@ impl Waiter {
     /// Returns when the key may have changed since the last call, or since it began to wait;
     /// at once when `gone` does: Redis is, and there is nothing to wait for.
     pub(crate) async fn changed(&mut self, gone: impl Future<Output = ()>) -> Change {
-        let (first, longest) = PAUSES;
-        let most = longest.min(first * (2 << self.polls.min(8)));
-        let pause = spread(first.max(most / 2), most, (self.waiters.random)());
+        let pause = backoff::pause(PAUSES, self.polls, (self.waiters.random)());
         let Some(changes) = &mut self.changes else {
             return Change::Poll;
         };
