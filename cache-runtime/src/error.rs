@@ -27,6 +27,13 @@ pub enum Error {
         /// The longest that is taken.
         limit: u64,
     },
+    /// Of several invalidations, some did not land. They are repeated in the background.
+    NotLanded {
+        /// The keys of these, without the service.
+        keys: Vec<String>,
+        /// Why one of them did not.
+        source: Box<Error>,
+    },
     /// The cache was shut down.
     ShutDown,
 }
@@ -43,6 +50,9 @@ impl fmt::Display for Error {
             Self::TooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is above the limit of {limit}")
             }
+            Self::NotLanded { keys, .. } => {
+                write!(f, "the invalidation of {} did not land", keys.join(", "))
+            }
             Self::ShutDown => f.write_str("the cache was shut down"),
         }
     }
@@ -52,6 +62,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Encode { source, .. } => Some(&**source),
+            Self::NotLanded { source, .. } => Some(&**source),
             _ => None,
         }
     }

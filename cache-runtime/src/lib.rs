@@ -3,12 +3,13 @@
 //!
 //! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
 //! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
-//! `remote` (the seam to a tier that a fleet shares), `blob` (the bytes in that tier). `key` is
+//! `change` (what a writer does to entries), `remote` (the seam to a tier that a fleet shares), `blob` (the bytes in that tier). `key` is
 //! beneath all of them; `clock`, `counters`, `stats` and `error` stand beside.
 
 mod blob;
 mod cache;
 mod call;
+mod change;
 mod clock;
 mod cold;
 mod counters;
@@ -22,6 +23,7 @@ mod sync;
 pub use blob::{Codec, Compression};
 pub use cache::{Cache, CacheBuilder, OnRestart, Options};
 pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
+pub use change::Invalidation;
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};
 pub use key::{KeyPart, KeyWriter};
@@ -36,7 +38,11 @@ pub mod __private {
             AnyError, CallBuilder, ClonedError, NoPart, Output, Part, PartOf, ShapeOf, TextError,
             call, call_on, path_of, type_name_of, unexpanded,
         },
+        change::Change,
         key::{KeyBytes, Nesting, Site},
-        remote::{Change, Fill, Found, Got, Leased, Rejected, Remote, Reply, Seen, Token},
+        remote::{
+            Answers, Fill, Found, Got, Hold, Leased, Memory, Reason, Rejected, Remote, Reply, Seen,
+            Settlement, Token,
+        },
     };
 }

@@ -30,6 +30,8 @@ pub struct RedisStats {
     pub late_grants: u64,
     /// Invalidations that have not landed at this moment.
     pub pending_repairs: u64,
+    /// Changes that ran without the hold that they should have had, because Redis did not answer.
+    pub unheld: u64,
 }
 
 /// What one function has counted in one cache, since the cache was built.

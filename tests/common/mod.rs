@@ -15,12 +15,16 @@ pub(crate) mod redis;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    mem,
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
 
 use larder::{
-    __private::{Change, Fill, Found, Got, Leased, Remote, Reply, Seen, Token},
+    __private::{
+        Answers, Fill, Found, Got, Hold, Leased, Memory, Reason, Remote, Reply, Seen, Settlement,
+        Token,
+    },
     Codec, Error,
 };
 use tokio::{
@@ -36,6 +40,8 @@ pub(crate) enum Verb {
     Fill,
     Release,
     Invalidate,
+    Hold,
+    Settle,
     Changed,
     Clear,
 }
@@ -57,8 +63,15 @@ pub(crate) enum State {
     Lease(Token),
     /// A value, and the one who was elected to refresh it.
     Value(Found, Option<Token>),
-    /// A writer is in the middle of a change.
-    Hold,
+    /// Writers are in the middle of a change, and whether anything else has changed the key since.
+    Hold(Vec<Token>, bool),
+}
+
+impl State {
+    /// As a process that no test plays would have held it.
+    pub(crate) fn held() -> Self {
+        Self::Hold(vec![Token(7)], false)
+    }
 }
 
 /// The server that all processes share.
@@ -74,6 +87,15 @@ struct World {
     keys: BTreeMap<String, Key>,
     /// Who, what and the key.
     log: Vec<(String, String)>,
+    /// In the order in which they connected.
+    processes: Vec<Weak<Process>>,
+}
+
+/// What a process tells the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    Invalidated(String),
+    Cleared,
 }
 
 #[derive(Debug, Default)]
@@ -108,13 +130,13 @@ impl Key {
         match self.state() {
             State::Lease(stands) => stands == token,
             State::Value(_, refresher) => refresher == Some(token),
-            State::Absent | State::Hold => false,
+            State::Absent | State::Hold(..) => false,
         }
     }
 
     fn lease(&mut self, token: Token, seen: Seen) -> Leased {
         match (self.state(), seen) {
-            (State::Hold, _) => return Leased::Held,
+            (State::Hold(..), _) => return Leased::Held,
             (State::Value(found, _), Seen::Nothing) => return Leased::Found(found),
             (State::Value(found, _), Seen::Refresh) => {
                 self.set(State::Value(found, Some(token)));
@@ -145,7 +167,7 @@ impl Key {
             self.wakes += 1;
             let kept = match self.state() {
                 State::Value(found, _) => State::Value(found, None),
-                State::Absent | State::Lease(_) | State::Hold => State::Absent,
+                State::Absent | State::Lease(_) | State::Hold(..) => State::Absent,
             };
             self.set(kept);
         }
@@ -155,9 +177,42 @@ impl Key {
     /// A hold outlives it.
     fn invalidate(&mut self) {
         self.wakes += 1;
-        if self.state != State::Hold {
-            self.set(State::Absent);
+        match &mut self.state {
+            State::Hold(_, contended) => *contended = true,
+            _ => self.set(State::Absent),
         }
+    }
+
+    fn hold(&mut self, token: Token, still: bool) {
+        self.wakes += 1;
+        match &mut self.state {
+            State::Hold(tokens, _) if tokens.contains(&token) => {}
+            State::Hold(tokens, contended) => {
+                tokens.push(token);
+                *contended = true;
+            }
+            _ => self.set(State::Hold(vec![token], still)),
+        }
+    }
+
+    fn settle(&mut self, token: Token, value: Option<Fill>) -> bool {
+        self.wakes += 1;
+        let State::Hold(tokens, contended) = &mut self.state else {
+            self.set(State::Absent);
+            return false;
+        };
+        if !tokens.contains(&token) {
+            *contended = true;
+            return false;
+        }
+        tokens.retain(|other| *other != token);
+        if !tokens.is_empty() {
+            return false;
+        }
+        let was_alone = !*contended;
+        let value = value.filter(|_| was_alone);
+        self.set(value.map_or(State::Absent, |value| State::Value(stored(value), None)));
+        was_alone
     }
 }
 
@@ -168,13 +223,33 @@ impl Server {
 
     /// The connection of one process, by the name it has in the log.
     pub(crate) fn connect(self: &Arc<Self>, name: &'static str) -> Arc<Process> {
-        Arc::new(Process {
+        let process = Arc::new(Process {
             name,
             server: Arc::clone(self),
             rules: Mutex::default(),
             awaited: Mutex::default(),
             polls: Mutex::default(),
-        })
+            memory: OnceLock::new(),
+            link: Mutex::new(Link::Proven),
+            attended: Mutex::default(),
+        });
+        self.world.lock().unwrap().processes.push(Arc::downgrade(&process));
+        process
+    }
+
+    /// As if a process that no test plays had said it.
+    pub(crate) fn say(&self, message: &Message) {
+        self.tell(None, message);
+    }
+
+    /// All but the one who says it are told.
+    fn tell(&self, sender: Option<&Process>, message: &Message) {
+        let processes = self.world.lock().unwrap().processes.clone();
+        for process in processes.iter().filter_map(Weak::upgrade) {
+            if !sender.is_some_and(|sender| std::ptr::eq(sender, &raw const *process)) {
+                process.hear(message);
+            }
+        }
     }
 
     /// What a key is, with the service: `test:user:42`.
@@ -186,7 +261,7 @@ impl Server {
     pub(crate) fn value(&self, key: &str) -> Option<Found> {
         match self.state(key) {
             State::Value(found, _) => Some(found),
-            State::Absent | State::Lease(_) | State::Hold => None,
+            State::Absent | State::Lease(_) | State::Hold(..) => None,
         }
     }
 
@@ -234,6 +309,23 @@ pub(crate) struct Process {
     /// How often the waiters of a key had been woken when this process was told to wait.
     awaited: Mutex<BTreeMap<String, u64>>,
     polls: Mutex<Option<Duration>>,
+    memory: OnceLock<Weak<dyn Memory>>,
+    link: Mutex<Link>,
+    /// How often it was asked to see to its link.
+    attended: Mutex<u32>,
+}
+
+/// How messages come to a process.
+#[derive(Debug)]
+enum Link {
+    /// At once, and for ever.
+    Proven,
+    /// At once, but nobody vouches for it.
+    Unproven,
+    /// When the test says so.
+    Late(Vec<Message>),
+    /// Not at all.
+    Deaf,
 }
 
 #[derive(Debug, Clone)]
@@ -300,9 +392,91 @@ impl Process {
 
     /// From now on every command fails.
     pub(crate) fn cut_off(&self) {
-        use Verb::{Changed, Clear, Fill, Get, Invalidate, Lease, Release};
-        for verb in [Get, Lease, Fill, Release, Invalidate, Changed, Clear] {
+        use Verb::{Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle};
+        for verb in [Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear] {
             self.fail(verb);
+        }
+    }
+
+    /// From now on nobody vouches for its messages, though they come; to be said before a cache is
+    /// built on it.
+    pub(crate) fn prove_nothing(&self) {
+        *self.link.lock().unwrap() = Link::Unproven;
+    }
+
+    /// A sign of life of the link, which was asked for at this moment.
+    pub(crate) fn prove(&self) {
+        if let Some(memory) = self.memory() {
+            memory.proven(memory.now());
+        }
+    }
+
+    /// From now on messages wait until the test delivers them.
+    pub(crate) fn keep_messages(&self) {
+        *self.link.lock().unwrap() = Link::Late(Vec::new());
+    }
+
+    /// The messages that wait, in their order.
+    pub(crate) fn kept_messages(&self) -> Vec<Message> {
+        match &mut *self.link.lock().unwrap() {
+            Link::Late(messages) => mem::take(messages),
+            _ => Vec::new(),
+        }
+    }
+
+    /// All messages that wait arrive.
+    pub(crate) fn deliver(&self) {
+        for message in self.kept_messages() {
+            self.listen(&message);
+        }
+    }
+
+    /// The link is gone, and the process does not know.
+    pub(crate) fn go_deaf(&self) {
+        *self.link.lock().unwrap() = Link::Deaf;
+    }
+
+    /// The process notices that its link is gone.
+    pub(crate) fn notice_break(&self) {
+        self.go_deaf();
+        if let Some(memory) = self.memory() {
+            memory.broken();
+        }
+    }
+
+    /// The process has subscribed again.
+    pub(crate) fn subscribe(&self) {
+        *self.link.lock().unwrap() = Link::Proven;
+        if let Some(memory) = self.memory() {
+            memory.broken();
+            memory.proven(u64::MAX);
+        }
+    }
+
+    /// How often it was asked to see to its link.
+    pub(crate) fn attended(&self) -> u32 {
+        *self.attended.lock().unwrap()
+    }
+
+    fn memory(&self) -> Option<Arc<dyn Memory>> {
+        self.memory.get()?.upgrade()
+    }
+
+    fn hear(&self, message: &Message) {
+        match &mut *self.link.lock().unwrap() {
+            Link::Proven | Link::Unproven => {}
+            Link::Late(messages) => return messages.push(message.clone()),
+            Link::Deaf => return,
+        }
+        self.listen(message);
+    }
+
+    /// A message arrives.
+    pub(crate) fn listen(&self, message: &Message) {
+        match (message, self.memory()) {
+            (Message::Invalidated(key), Some(memory)) => memory.invalidated(key),
+            (Message::Cleared, Some(memory)) => memory.cleared(),
+            (_, None) => {}
         }
     }
 
@@ -343,6 +517,38 @@ impl Process {
         let result = self.server.change(key, effect);
         self.pass(verb, At::Answered).await?;
         Ok(result)
+    }
+}
+
+impl Process {
+    /// Sends a command about several keys, which is one step, and tells the others with it.
+    async fn send_all<T: Send, R: Send>(
+        &self,
+        verb: Verb,
+        items: Vec<T>,
+        key_of: impl Fn(&T) -> String + Send,
+        effect: impl Fn(&mut Key, T) -> R + Send,
+    ) -> Vec<Result<R, Error>> {
+        let name = match verb {
+            Verb::Hold => "HOLD",
+            Verb::Settle => "SETTLE",
+            _ => "INVALIDATE",
+        };
+        let count = items.len();
+        for item in &items {
+            self.log(name, &key_of(item));
+        }
+        let failed = || (0..count).map(|_| Err(Error::Unavailable)).collect();
+        if self.pass(verb, At::Sent).await.is_err() {
+            return failed();
+        }
+        let mut answers = Vec::new();
+        for item in items {
+            let key = key_of(&item);
+            answers.push(Ok(self.server.change(&key, |state| effect(state, item))));
+            self.server.tell(Some(self), &Message::Invalidated(key));
+        }
+        if self.pass(verb, At::Answered).await.is_err() { failed() } else { answers }
     }
 }
 
@@ -441,14 +647,34 @@ impl Remote for Process {
         })
     }
 
-    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
-        Box::pin(async move {
-            self.log("INVALIDATE", key);
-            self.send(Verb::Invalidate, key, Key::invalidate).await
-        })
+    fn invalidate<'a>(&'a self, keys: &'a [String]) -> Answers<'a, ()> {
+        let effect = |key: &mut Key, _| key.invalidate();
+        Box::pin(self.send_all(Verb::Invalidate, keys.to_vec(), String::clone, effect))
     }
 
-    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change> {
+    fn hold<'a>(&'a self, holds: &'a [Hold], _: Duration, still: bool) -> Answers<'a, ()> {
+        let effect = move |key: &mut Key, hold: Hold| key.hold(hold.token, still);
+        Box::pin(self.send_all(Verb::Hold, holds.to_vec(), |hold| hold.key.clone(), effect))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> Answers<'_, bool> {
+        let key_of = |settlement: &Settlement| settlement.hold.key.clone();
+        let effect = |key: &mut Key, Settlement { hold, value }| key.settle(hold.token, value);
+        Box::pin(self.send_all(Verb::Settle, settlements, key_of, effect))
+    }
+
+    fn tell(&self, memory: Weak<dyn Memory>) {
+        self.memory.set(memory).ok().unwrap();
+        if matches!(*self.link.lock().unwrap(), Link::Proven) {
+            self.memory().unwrap().proven(u64::MAX);
+        }
+    }
+
+    fn attend(&self) {
+        *self.attended.lock().unwrap() += 1;
+    }
+
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Reason> {
         Box::pin(async move {
             self.log("WAIT", key);
             self.pass(Verb::Changed, At::Sent).await?;
@@ -463,11 +689,11 @@ impl Remote for Process {
                     continue;
                 };
                 if tokio::time::timeout(pause, change).await.is_err() {
-                    return Ok(Change::Poll);
+                    return Ok(Reason::Poll);
                 }
             }
             self.pass(Verb::Changed, At::Answered).await?;
-            Ok(Change::Woken)
+            Ok(Reason::Woken)
         })
     }
 
@@ -479,6 +705,7 @@ impl Remote for Process {
             for key in keys {
                 self.server.change(&key, Key::invalidate);
             }
+            self.server.tell(Some(self), &Message::Cleared);
             self.pass(Verb::Clear, At::Answered).await
         })
     }

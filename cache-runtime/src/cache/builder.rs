@@ -1,7 +1,10 @@
 use std::{
     ffi::OsString,
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use crate::{
     clock::{Clock, Time, nanos},
     counters::Functions,
     error::ConfigError,
-    local::{Bound, Flights, Generations, Store},
+    local::{Bound, Flights, Generations, Store, Trust},
     remote::{Remote, Renewals, Repairs},
 };
 
@@ -30,6 +33,7 @@ pub struct CacheBuilder {
     url: Option<Url>,
     redis_budget: Duration,
     max_staleness: Duration,
+    unproven: Option<Duration>,
     max_run: Option<Duration>,
     on_restart: OnRestart,
     codec: Codec,
@@ -67,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) redis_budget: Duration,
     /// In nanoseconds.
     pub(crate) max_staleness: u64,
+    /// In nanoseconds.
+    pub(crate) unproven: u64,
     pub(crate) codec: Codec,
 }
 
@@ -91,6 +97,7 @@ impl CacheBuilder {
             url: None,
             redis_budget: Duration::from_millis(100),
             max_staleness: Duration::from_secs(1),
+            unproven: None,
             max_run: None,
             on_restart: OnRestart::default(),
             codec: Codec::default(),
@@ -175,10 +182,24 @@ impl CacheBuilder {
 
     /// How far the memory of this process may be behind an invalidation by another. Default: 1 s.
     ///
-    /// With Redis, an entry in memory is served so long after its load began, and then Redis is
-    /// asked again. Without, there is nobody to be behind of, and entries live their whole life.
+    /// The invalidations of others come by a subscription of its own connection, in about a
+    /// millisecond. Four times in this time it is asked for a sign of life, and without one memory
+    /// is not trusted beyond this time (the tick of the clock, 1 to 10 ms on Linux, comes on top).
+    /// Without Redis there is nobody to be behind of.
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
+        self
+    }
+
+    /// How long memory is used for after its load began, while nobody knows whether the invalidations
+    /// of other processes arrive: while Redis is away, and for a moment after it is back. Default:
+    /// as `max_staleness`, so that a dead Redis does not become a dead database.
+    ///
+    /// A longer time puts availability first, and costs exactly this: what another process changes
+    /// while the two cannot hear each other is served so long, and not for `max_staleness`. Zero
+    /// puts correctness first: without Redis, every call runs its function.
+    pub fn unproven(mut self, age: Duration) -> Self {
+        self.unproven = Some(age);
         self
     }
 
@@ -300,20 +321,28 @@ impl CacheBuilder {
                 max_run,
                 redis_budget: self.redis_budget,
                 max_staleness: nanos(self.max_staleness),
+                unproven: nanos(self.unproven.unwrap_or(self.max_staleness)),
                 codec: self.codec,
             },
             time: self.time,
             random: self.random,
             store: Store::new(bound, &functions),
             generations: Generations::new(),
+            trust: if remote.is_some() { Trust::none() } else { Trust::for_ever() },
             flights: Flights::new(),
             functions,
             background: Background::default(),
             remote,
             renewals: Renewals::default(),
             repairs: Repairs::default(),
+            unheld: AtomicU64::new(0),
         };
-        Ok(Cache { inner: Some(Arc::new(inner)) })
+        let inner = Arc::new(inner);
+        if let Some(remote) = &inner.remote {
+            let memory: Weak<Inner> = Arc::downgrade(&inner);
+            remote.tell(memory);
+        }
+        Ok(Cache { inner: Some(inner) })
     }
 
     /// What `variable` says, as [`Cache::from_env`] has it.

@@ -11,7 +11,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -21,12 +21,13 @@ pub(crate) use current::{InScope, current, scope};
 pub use options::Options;
 
 use crate::{
+    change::{self, Invalidation, Write},
     clock::Time,
     counters::Functions,
     error::{ConfigError, Error, InstallError},
-    key::{KeyText, Lookup},
-    local::{Flights, Generations, Header, Store},
-    remote::{ClearRepair, Remote, Renewals, Repair, Repairs},
+    key::KeyText,
+    local::{Flights, Generations, Header, Store, Trust},
+    remote::{ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
 };
 use background::Background;
@@ -62,12 +63,14 @@ pub struct Inner {
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) store: Store,
     pub(crate) generations: Generations,
+    pub(crate) trust: Trust,
     pub(crate) flights: Flights,
     pub(crate) functions: Arc<Functions>,
     pub(crate) background: Background,
     pub(crate) remote: Option<Arc<dyn Remote>>,
     pub(crate) renewals: Renewals,
     pub(crate) repairs: Repairs,
+    unheld: AtomicU64,
 }
 
 impl Cache {
@@ -154,7 +157,12 @@ impl Cache {
     /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
     /// does not serve the key any more, and repeats the invalidation until it has landed.
     pub async fn invalidate(&self, key: &str) -> Result<(), Error> {
-        self.invalidate_named(KeyText::literal(key), None).await
+        change::land(vec![Write::of_key(self, key)]).await
+    }
+
+    /// Starts an invalidation around a change that no function wraps, such as a transaction.
+    pub fn invalidation(&self) -> Invalidation {
+        Invalidation::new(self.clone())
     }
 
     /// Removes every entry. Runs under way store nothing.
@@ -191,6 +199,7 @@ impl Cache {
         if let Some(remote) = &self.remote {
             stats.redis = remote.stats();
             stats.redis.pending_repairs = self.repairs.pending() as u64;
+            stats.redis.unheld = self.unheld.load(Relaxed);
         }
         stats
     }
@@ -210,24 +219,9 @@ impl Cache {
         Ok(())
     }
 
-    /// I1: first here, then in the remote tier, then here again.
-    pub(crate) async fn invalidate_named(
-        &self,
-        text: KeyText,
-        key: Option<Lookup<'_>>,
-    ) -> Result<(), Error> {
-        let name = self.flights.name(text);
-        let Some(remote) = &self.remote else {
-            Flights::outdate(self, &name, key);
-            return Ok(());
-        };
-        // Until it is confirmed, this process neither reads nor stores the key.
-        let number = Flights::suspend(self, &name, key);
-        let key = self.remote_key(&name.text);
-        let repair = Repair::armed(self, name, number);
-        remote.invalidate(&key).await?;
-        repair.landed();
-        Ok(())
+    /// Whether this is a handle of that one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(&raw const **self, &raw const **other)
     }
 }
 
@@ -240,15 +234,60 @@ impl Inner {
     /// Whether memory may serve the entry.
     #[inline]
     pub(crate) fn is_valid(&self, header: &Header, now: u64) -> bool {
-        self.generations.at(header.slot) == header.generation && now < header.expires
+        self.generations.at(header.slot) == header.generation
+            && now < header.expires
+            && (self.trust.holds(now) || self.is_young(header.loaded(), now))
+    }
+
+    /// Whether what was loaded then may be used without a proof that nobody has changed it.
+    #[cold]
+    pub(crate) fn is_young(&self, loaded: u64, now: u64) -> bool {
+        now < loaded.saturating_add(self.settings.unproven)
     }
 
     pub(crate) fn random(&self) -> u64 {
         (self.random)()
     }
 
+    /// One that nobody else has.
+    pub(crate) fn token(&self) -> Token {
+        Token(u128::from(self.random()) << 64 | u128::from(self.random()))
+    }
+
+    /// A change runs without the hold that it should have had.
+    pub(crate) fn count_unheld(&self) {
+        self.unheld.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn remote_key(&self, text: &KeyText) -> String {
         text.to_text_of(&self.service)
+    }
+}
+
+/// P4: what other processes change, as far as this one hears of it.
+impl Memory for Inner {
+    fn now(&self) -> u64 {
+        self.time.now()
+    }
+
+    fn invalidated(&self, key: &str) {
+        let service = key.strip_prefix(&*self.service);
+        if let Some(key) = service.and_then(|key| key.strip_prefix(':')) {
+            Flights::hear(self, &self.flights.name(KeyText::literal(key)));
+        }
+    }
+
+    fn cleared(&self) {
+        Flights::clear(self);
+    }
+
+    fn broken(&self) {
+        self.trust.end();
+        Flights::forget(self);
+    }
+
+    fn proven(&self, asked: u64) {
+        self.trust.extend(asked.saturating_add(self.settings.max_staleness));
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{Source, policy::Made};
+use super::{Made, Source};
 use crate::{
     cache::{Cache, InScope, Inner},
+    change::{self, Write},
     clock::MILLI,
     cold::Cold,
     counters::Count,
@@ -497,20 +498,23 @@ impl Call {
         }
     }
 
-    /// An entry as memory may trust it: with other processes about, an invalidation by one of them
-    /// is known here `max_staleness` later, and so long it was current `since` then.
-    pub(crate) fn trusted(&self, entry: Kept, since: u64) -> Kept {
-        if self.cache().remote.is_none() {
-            return entry;
-        }
-        let trusted = since.saturating_add(self.cache().settings.max_staleness);
+    /// An entry that the remote tier knows nothing of, and that a writer there may be about to
+    /// outdate without a word: it is kept no longer than what nobody can vouch for.
+    fn unconfirmed(&self, entry: Kept) -> Kept {
         let Kept { header, value } = entry;
-        Kept { header: header.living_until(header.expires.min(trusted)), value }
+        let until = header.loaded().saturating_add(self.cache().settings.unproven);
+        Kept { header: header.living_until(header.expires.min(until)), value }
     }
 
     /// Lands an entry in memory, if it may be kept there.
     pub(crate) fn land(&self, lead: Lead, entry: Kept) {
-        if self.is_kept_here() && self.cache().time.now() < entry.header.expires {
+        let now = self.cache().time.now();
+        if self.is_kept_here() && now < entry.header.expires {
+            if let Some(remote) = &self.cache().remote
+                && !self.cache().trust.holds(now)
+            {
+                remote.attend();
+            }
             lead.land_stored(self.lookup(), entry);
         } else {
             lead.land(Outcome::Value(entry));
@@ -523,31 +527,30 @@ impl Call {
             (Some(life), Some(token)) => {
                 return Some(remote::fill(self, lead, token, life, entry));
             }
-            (Some(_), None) => {
-                let began = lead.stamp().loaded;
-                self.land(lead, self.trusted(entry, began));
+            (Some(_), None) if remote::of(self.cache(), self).is_some() => {
+                self.land(lead, self.unconfirmed(entry));
             }
+            (Some(_), None) => self.land(lead, entry),
             _ => lead.land(Outcome::Value(entry)),
         }
         None
     }
 
     pub(crate) async fn invalidate(&self) -> Result<(), Error> {
-        self.cache().invalidate_named(self.text(), Some(self.lookup())).await
+        change::land(vec![Write::of(self)]).await
     }
 
-    /// Stores what a `put` made, or removes the entry if it made nothing that is stored here.
+    /// Stores what a `put` made, or removes the entry if it made nothing that is stored.
     pub(crate) async fn put(&self, made: Option<Made>) -> Result<(), Error> {
-        let kept =
-            self.cache().is_enabled() && self.is_kept_here() && self.cache().remote.is_none();
-        match made {
-            Some(made) if kept => {
-                let name = self.cache().flights.name(self.text());
-                Flights::put(self.cache(), &name, self.lookup(), made);
-                Ok(())
-            }
-            _ => self.invalidate().await,
-        }
+        let mut writes = vec![Write::of(self)];
+        let Some(made) = made.filter(|_| self.cache().is_enabled()) else {
+            return change::land(writes).await;
+        };
+        let held = change::hold(&mut writes, None).await;
+        writes[0].put(made);
+        let landed = change::land(writes).await;
+        // Unheld, it has removed the entry.
+        held.and(landed)
     }
 }
 

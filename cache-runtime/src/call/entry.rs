@@ -5,7 +5,7 @@ use super::{
     policy::{Made, Rules, entry},
     shape::Shape,
 };
-use crate::error::Error;
+use crate::{change::Write, error::Error};
 
 /// The entry of a call: owns its key and borrows nothing, so that the arguments of the call are
 /// free again. Made by [`Cached::into_entry`].
@@ -25,6 +25,19 @@ impl<R> Entry<R> {
     #[must_use]
     pub fn key(&self) -> String {
         self.call.text().to_text()
+    }
+
+    /// What a writer changes of it.
+    pub(crate) fn write(&self) -> Write {
+        Write::of(&self.call)
+    }
+
+    /// What a `put` of this value stores.
+    pub(crate) fn made<V, M>(&self, value: V) -> Option<Made>
+    where
+        R: Holds<V, M>,
+    {
+        self.put.make(&self.call, R::holding(value))
     }
 
     /// As [`Cached::invalidate`].
@@ -47,8 +60,7 @@ impl<R> Entry<R> {
     where
         R: Holds<V, M>,
     {
-        let made = self.put.make(&self.call, R::holding(value));
-        self.call.put(made).await
+        self.call.put(self.made(value)).await
     }
 }
 

@@ -24,7 +24,7 @@ pub use build::{
 };
 pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
-pub(crate) use policy::Life;
+pub(crate) use policy::{Life, Made};
 pub use shape::{Cacheable, Output, ShapeOf};
 pub(crate) use shape::{Codec, Fallible, Shape};
 pub use share::{AnyError, ClonedError, Shared, TextError};

@@ -232,10 +232,15 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
     }
 }
 
-/// Makes the entry that an output is kept as, from the stamp that it is to carry.
-pub(crate) type Made = Box<dyn FnOnce(Stamp) -> Kept + Send>;
+/// What a `put` of an output stores.
+pub(crate) struct Made {
+    /// In nanoseconds.
+    pub(crate) life: u64,
+    /// Makes the entry from the stamp that it is to carry.
+    pub(crate) entry: Box<dyn FnOnce(Stamp) -> Kept + Send>,
+}
 
-/// The entry that a `put` of this output makes; `None` where the function would not store it.
+/// What a `put` of this output stores; `None` where the function would not store it.
 pub(crate) fn entry<S: Shape, K: Rules<S>>(
     knobs: &K,
     call: &Call,
@@ -244,15 +249,16 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
     let split = S::split(output);
     let life = knobs.life(call, &split)?;
     let call = call.clone();
-    match split {
-        Split::Value(value) => Some(Box::new(move |stamp| {
+    let entry: Box<dyn FnOnce(Stamp) -> Kept + Send> = match split {
+        Split::Value(value) => Box::new(move |stamp| {
             let value = S::Keep::keep(value);
             let header = call.header(stamp, life, || (call.instance.codec.measure)(&value));
             Kept { header, value }
-        })),
-        Split::None => Some(Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0)))),
-        Split::Error(_) => None,
-    }
+        }),
+        Split::None => Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0))),
+        Split::Error(_) => return None,
+    };
+    Some(Made { life, entry })
 }
 
 /// What the readers of an entry make of its value.

@@ -15,12 +15,12 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry};
 use tokio::{sync::Notify, time::Instant};
 
 use super::store::{Evicted, Generations, Kept};
 use crate::{
-    cache::Cache,
+    cache::{Cache, Inner},
     call::Call,
     clock::nanos,
     counters::{Count, Counters},
@@ -39,7 +39,7 @@ use crate::{
 /// What a leader needs for its last look at the remote tier.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-/// Of a flight whose value no other process can outdate.
+/// Of a flight in a process that nobody else tells anything.
 const EVERYBODY: u32 = u32::MAX;
 
 /// An error that followers get a copy of, erased.
@@ -62,7 +62,7 @@ struct Shard {
     /// By text and type of value. Several may stand for one key: one that can be joined, and
     /// others that cannot any more but may still store.
     flights: HashTable<Arc<Flight>>,
-    /// Keys with an invalidation that is not confirmed: nothing is read or stored for them.
+    /// Keys that somebody in this process is changing: nothing is read or stored for them.
     pending: HashTable<Pending>,
     /// How many flights and invalidations began here: which of two began first.
     begun: u64,
@@ -71,8 +71,13 @@ struct Shard {
 #[derive(Debug)]
 struct Pending {
     name: Named,
-    /// The invalidation that began last, of those that are under way or failed.
+    /// The invalidation that began last, of those that are under way or failed; 0 for none.
     newest: u64,
+    /// Writers that are in the middle of a change.
+    holds: u32,
+    /// Whether anything else has changed the key while one of them was: then none of them knows the
+    /// value that came of it.
+    contended: bool,
 }
 
 /// A key by its text, with the hash that its shard and slot go by.
@@ -95,7 +100,7 @@ pub(crate) struct Flight {
     value: TypeId,
     version: u32,
     /// The generation of the key's slot, before the load.
-    generation: u32,
+    generation: AtomicU32,
     /// The order in which the flights of a shard began.
     number: u64,
     /// Whether a caller may still join; not once its followers' patience has ended.
@@ -229,13 +234,19 @@ impl Flights {
             Mode::Load | Mode::Overdue => {
                 if let Some(flight) = shard.joinable(&name, call) {
                     flight.followers.fetch_add(1, Relaxed);
-                    let joined = flight.moment.load(Relaxed);
+                    let joined = Joined {
+                        moment: flight.moment.load(Relaxed),
+                        at: now,
+                        trusted: cache.trust.holds(now) && !flight.is_outdated(),
+                    };
                     let flight = Arc::clone(flight);
                     drop(shard);
                     return Begun::Follow(Follower::new(flight, call, joined));
                 }
             }
-            Mode::Refresh => shard.take_off(&name, |flight| flight.is_for(call)),
+            Mode::Refresh => {
+                shard.take_off(&name, |flight| flight.is_for(call), Flight::supersede);
+            }
             Mode::Alone => {}
         }
         shard.begun += 1;
@@ -244,7 +255,7 @@ impl Flights {
             cache: cache.clone(),
             value: call.instance.entity.value,
             version: call.instance.entity.version,
-            generation: cache.generations.at(slot),
+            generation: AtomicU32::new(cache.generations.at(slot)),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
             patient: matches!(mode, Mode::Load | Mode::Refresh),
@@ -260,15 +271,14 @@ impl Flights {
             token_used: AtomicBool::new(false),
             moment: AtomicU32::new(0),
             // Where nobody else invalidates, what supersedes a flight is known here.
-            confirmed: AtomicU32::new(if is_shared { 0 } else { EVERYBODY }),
+            confirmed: AtomicU32::new(if cache.remote.is_none() { EVERYBODY } else { 0 }),
             fetch: is_shared.then(Fetch::new),
             landed: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
             name,
         });
-        let hash = flight.name.hash;
-        shard.flights.insert_unique(hash, Arc::clone(&flight), |flight| flight.name.hash);
+        shard.insert(&flight);
         drop(shard);
         drop(dead);
         Begun::Lead(Lead::new(flight, call.instance.number, now))
@@ -276,20 +286,28 @@ impl Flights {
 
     /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
     /// and it stores nothing.
-    pub(crate) fn outdate(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) {
+    pub(crate) fn outdate(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
         let mut shard = cache.flights.shard(name);
         let dead = shard.outdate(cache, name, key);
         drop(shard);
         drop(dead);
     }
 
+    /// As `outdate`, by a message of another process. What is being loaded may have been read after
+    /// the change or before: the lease knows, and so it may still be stored in the remote tier.
+    pub(crate) fn hear(cache: &Inner, name: &Named) {
+        let mut shard = cache.flights.shard(name);
+        shard.bump(cache, name);
+        shard.take_off(name, |_| true, |_| {});
+    }
+
     /// As `outdate`, and from now on nothing is read or stored for the key in this process,
     /// until `confirm` of this invalidation, which is numbered, or of a later one.
-    pub(crate) fn suspend(cache: &Cache, name: &Named, key: Option<Lookup<'_>>) -> u64 {
+    pub(crate) fn suspend(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) -> u64 {
         let mut shard = cache.flights.shard(name);
-        let before = shard.pending.len();
-        let number = shard.suspend(name);
-        cache.flights.pending.fetch_add(shard.pending.len() - before, SeqCst);
+        shard.begun += 1;
+        let number = shard.begun;
+        shard.change_pending(&cache.flights, name, |pending| pending.newest = number);
         let dead = shard.outdate(cache, name, key);
         drop(shard);
         drop(dead);
@@ -297,60 +315,89 @@ impl Flights {
     }
 
     /// The invalidation landed. Outdates again: what was loaded meanwhile may be from before.
-    pub(crate) fn confirm(cache: &Cache, name: &Named, number: u64) {
+    pub(crate) fn confirm(cache: &Inner, name: &Named, number: u64) {
         let mut shard = cache.flights.shard(name);
-        let before = shard.pending.len();
-        shard.resume(name, number);
-        cache.flights.pending.fetch_sub(before - shard.pending.len(), SeqCst);
+        shard.change_pending(&cache.flights, name, |pending| {
+            // One that was sent later makes up for those that failed or were dropped before.
+            if pending.newest <= number {
+                pending.newest = 0;
+            }
+        });
         let dead = shard.outdate(cache, name, None);
         drop(shard);
         drop(dead);
     }
 
-    /// Replaces what memory has of the key by a value that no load made.
-    ///
-    /// `entry` makes it from the stamp of this moment. Made before the lock is taken, for that
-    /// may run code of the user; a second writer in between makes the entry an outdated one.
-    pub(crate) fn put(
-        cache: &Cache,
-        name: &Named,
-        key: Lookup<'_>,
-        entry: impl FnOnce(Stamp) -> Kept,
-    ) {
-        Self::outdate(cache, name, Some(key));
-        let slot = name.slot();
-        let generation = cache.generations.at(slot);
-        let now = cache.time.now();
-        let entry = entry(Stamp { slot, generation, loaded: now, now });
+    /// A writer begins a change: until it has settled, nothing is read or stored for the key in this
+    /// process.
+    pub(crate) fn hold(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
+        // To drop what stands there may run code of the user, which is not to contend with this.
+        Self::outdate(cache, name, key);
         let mut shard = cache.flights.shard(name);
+        let dead = shard.outdate(cache, name, key);
+        shard.change_pending(&cache.flights, name, |pending| {
+            pending.contended |= pending.holds > 0;
+            pending.holds += 1;
+        });
+        drop(shard);
+        drop(dead);
+    }
+
+    /// The change of a writer has ended. Outdates again, and keeps the entry that it made if nothing
+    /// else has changed the key since its hold began.
+    pub(crate) fn settle(
+        cache: &Inner,
+        name: &Named,
+        key: Option<Lookup<'_>>,
+        entry: Option<Kept>,
+    ) {
+        let mut shard = cache.flights.shard(name);
+        let mut was_alone = false;
+        shard.change_pending(&cache.flights, name, |pending| {
+            pending.holds = pending.holds.saturating_sub(1);
+            was_alone = pending.holds == 0 && !pending.contended && pending.newest == 0;
+            pending.contended &= pending.holds > 0;
+        });
+        let dead = shard.outdate(cache, name, key);
         let mut evicted = Evicted::default();
-        // A load that began meanwhile began before this ended, and would store over it.
-        shard.take_off(name, |_| true);
-        if cache.generations.at(slot) == generation {
+        if let (true, Some(key), Some(mut entry)) = (was_alone, key, entry) {
+            entry.header.generation = cache.generations.at(name.slot());
             evicted = cache.store.insert(key, entry);
         }
         drop(shard);
-        drop(evicted);
+        drop((dead, evicted));
+    }
+
+    /// Outdates what memory has, and not what is being loaded.
+    pub(crate) fn forget(cache: &Inner) {
+        cache.generations.bump_all();
+        for shard in &cache.flights.shards {
+            lock(shard).contend_all();
+        }
     }
 
     /// Outdates everything.
-    pub(crate) fn clear(cache: &Cache) {
+    pub(crate) fn clear(cache: &Inner) {
         cache.generations.bump_all();
         for shard in &cache.flights.shards {
             let mut shard = lock(shard);
-            for flight in shard.flights.drain() {
-                flight.superseded.store(true, Relaxed);
-            }
+            shard.flights.drain().for_each(|flight| flight.supersede());
+            shard.contend_all();
         }
     }
 
     /// A `clear` landed, and so did every invalidation that was sent before it.
-    pub(crate) fn confirm_clear(cache: &Cache, before: &Before) {
+    pub(crate) fn confirm_clear(cache: &Inner, before: &Before) {
         Self::clear(cache);
         for (shard, begun) in cache.flights.shards.iter().zip(&before.0) {
             let mut shard = lock(shard);
             let before = shard.pending.len();
-            shard.pending.retain(|pending| pending.newest > *begun);
+            shard.pending.retain(|pending| {
+                if pending.newest <= *begun {
+                    pending.newest = 0;
+                }
+                pending.is_pending()
+            });
             cache.flights.pending.fetch_sub(before - shard.pending.len(), SeqCst);
         }
     }
@@ -387,19 +434,38 @@ impl Shard {
         })
     }
 
-    fn outdate(&mut self, cache: &Cache, name: &Named, key: Option<Lookup<'_>>) -> Option<Kept> {
-        cache.generations.bump(name.slot());
-        self.take_off(name, |_| true);
+    fn outdate(&mut self, cache: &Inner, name: &Named, key: Option<Lookup<'_>>) -> Option<Kept> {
+        self.bump(cache, name);
+        self.take_off(name, |_| true, Flight::supersede);
         key.and_then(|key| cache.store.remove(key))
     }
 
-    /// Supersedes the flights of the key, and takes them out of the reach of later calls.
-    fn take_off(&mut self, name: &Named, which: impl Fn(&Flight) -> bool) {
+    /// What memory has of the key is outdated, and a writer of it knows that it was not alone.
+    fn bump(&mut self, cache: &Inner, name: &Named) {
+        cache.generations.bump(name.slot());
+        let same = |pending: &Pending| pending.name.text == name.text;
+        if let Some(pending) = self.pending.find_mut(name.hash, same) {
+            pending.contended |= pending.holds > 0;
+        }
+    }
+
+    /// Takes flights of the key out of the reach of later calls.
+    fn take_off(
+        &mut self,
+        name: &Named,
+        which: impl Fn(&Flight) -> bool,
+        outdate: impl Fn(&Flight),
+    ) {
         while let Ok(found) =
             self.flights.find_entry(name.hash, |flight| flight.is_of(name) && which(flight))
         {
-            found.remove().0.superseded.store(true, Relaxed);
+            outdate(&found.remove().0);
         }
+    }
+
+    fn insert(&mut self, flight: &Arc<Flight>) {
+        let hash = flight.name.hash;
+        self.flights.insert_unique(hash, Arc::clone(flight), |flight| flight.name.hash);
     }
 
     fn remove(&mut self, flight: &Arc<Flight>) {
@@ -419,7 +485,7 @@ impl Shard {
                 && older.value == newer.value
                 && older.version == newer.version;
             if same && older.number < newer.number {
-                older.superseded.store(true, Relaxed);
+                older.supersede();
             }
         }
     }
@@ -428,27 +494,40 @@ impl Shard {
         self.pending.find(name.hash, |pending| pending.name.text == name.text).is_some()
     }
 
-    fn suspend(&mut self, name: &Named) -> u64 {
-        self.begun += 1;
-        let newest = self.begun;
-        let same = |pending: &Pending| pending.name.text == name.text;
-        if let Some(pending) = self.pending.find_mut(name.hash, same) {
-            pending.newest = newest;
-        } else {
-            let pending = Pending { name: name.clone(), newest };
-            self.pending.insert_unique(name.hash, pending, |pending| pending.name.hash);
+    /// What a writer stores now is not known to be the newest.
+    fn contend_all(&mut self) {
+        for pending in &mut self.pending {
+            pending.contended |= pending.holds > 0;
         }
-        newest
     }
 
-    /// One that was sent later makes up for those that failed or were dropped before.
-    fn resume(&mut self, name: &Named, number: u64) {
+    /// Changes what is pending of a key, and forgets it when nothing is any more.
+    fn change_pending(
+        &mut self,
+        flights: &Flights,
+        name: &Named,
+        change: impl FnOnce(&mut Pending),
+    ) {
         let same = |pending: &Pending| pending.name.text == name.text;
-        if let Ok(found) = self.pending.find_entry(name.hash, same)
-            && found.get().newest <= number
-        {
-            found.remove();
+        let rehash = |pending: &Pending| pending.name.hash;
+        let mut entry = match self.pending.entry(name.hash, same, rehash) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => {
+                flights.pending.fetch_add(1, SeqCst);
+                entry.insert(Pending { name: name.clone(), newest: 0, holds: 0, contended: false })
+            }
+        };
+        change(entry.get_mut());
+        if !entry.get().is_pending() {
+            entry.remove();
+            flights.pending.fetch_sub(1, SeqCst);
         }
+    }
+}
+
+impl Pending {
+    fn is_pending(&self) -> bool {
+        self.newest > 0 || self.holds > 0
     }
 }
 
@@ -483,6 +562,16 @@ impl Flight {
             let _ = self.outcome.set(outcome);
             self.changed.notify_waiters();
         }
+    }
+
+    /// It stores nothing any more.
+    fn supersede(&self) {
+        self.superseded.store(true, Relaxed);
+    }
+
+    /// Whether its slot has moved since the load began.
+    fn is_outdated(&self) -> bool {
+        self.cache.generations.at(self.name.slot()) != self.generation.load(Relaxed)
     }
 
     fn is_of(&self, name: &Named) -> bool {
@@ -531,12 +620,13 @@ impl Lead {
 
     pub(crate) fn stamp(&self) -> Stamp {
         let Flight { name, generation, loaded, .. } = &*self.flight;
+        let generation = generation.load(Relaxed);
         let now = match self.flight.ended.load(Relaxed) {
             0 => self.flight.cache.time.now(),
             ended => ended,
         };
         let loaded = loaded.load(Relaxed);
-        Stamp { slot: name.slot(), generation: *generation, loaded, now }
+        Stamp { slot: name.slot(), generation, loaded, now }
     }
 
     /// The lease of this load in the remote tier, if it has one.
@@ -559,6 +649,24 @@ impl Lead {
     /// What was marked has shown that the value was current then.
     pub(crate) fn confirm(&self, mark: u32) {
         self.flight.confirmed.fetch_max(mark, Relaxed);
+    }
+
+    /// It has waited, and is about to read anew: what came until now outdates nothing that it will
+    /// have. Unless this process itself is changing the key.
+    pub(crate) fn look_anew(&self) {
+        let flight = &self.flight;
+        if self.may_be_kept() {
+            return;
+        }
+        let mut shard = flight.shard();
+        if shard.is_pending(&flight.name) {
+            return;
+        }
+        flight.generation.store(flight.cache.generations.at(flight.name.slot()), Relaxed);
+        flight.superseded.store(false, Relaxed);
+        // It may have been taken off.
+        shard.remove(flight);
+        shard.insert(flight);
     }
 
     /// What the commands of this flight took so far.
@@ -596,7 +704,7 @@ impl Lead {
 
     /// Whatever this load comes to is not stored: the remote tier said no.
     pub(crate) fn keep_nothing(&self) {
-        self.flight.superseded.store(true, Relaxed);
+        self.flight.supersede();
     }
 
     fn counters(&self) -> &Counters {
@@ -614,8 +722,10 @@ impl Lead {
                 Some(_) => flight.cache.time.now(),
             };
             flight.started.store(started, Relaxed);
-            if let Some(fetch) = &flight.fetch {
+            if flight.cache.remote.is_some() {
                 self.confirm(self.mark());
+            }
+            if let Some(fetch) = &flight.fetch {
                 let _ = fetch.ran_after.set(fetch.began.elapsed());
             }
             self.counters().add(Count::Runs, 1);
@@ -659,22 +769,26 @@ impl Lead {
         self.flight.followers.load(Relaxed)
     }
 
-    /// Whether what this flight loaded may be stored.
-    pub(crate) fn may_store(&self) -> bool {
-        let flight = &self.flight;
-        !flight.superseded.load(Relaxed)
-            && flight.cache.generations.at(flight.name.slot()) == flight.generation
+    /// Whether something came between that outdates what this flight loaded: not what became of
+    /// other keys of its slot, or of the link to other processes.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.flight.superseded.load(Relaxed)
     }
 
-    /// Stores the entry, if it may, and gives it to the followers.
+    /// Whether what this flight loaded may be kept in memory.
+    fn may_be_kept(&self) -> bool {
+        !self.is_superseded() && !self.flight.is_outdated()
+    }
+
+    /// Keeps the entry, if it may, and gives it to the followers.
     pub(crate) fn land_stored(self, key: Lookup<'_>, entry: Kept) {
         let flight = &*self.flight;
         let mut shard = flight.shard();
         let mut evicted = Evicted::default();
-        if self.may_store() && !shard.is_pending(&flight.name) {
+        if self.may_be_kept() && !shard.is_pending(&flight.name) {
             evicted = flight.cache.store.insert(key, entry.clone());
             shard.supersede_older(flight);
-        } else {
+        } else if !flight.token_used.load(Relaxed) {
             self.refused();
         }
         shard.remove(&self.flight);
@@ -718,14 +832,24 @@ pub(crate) struct Follower {
     flight: Arc<Flight>,
     /// The number of its site.
     function: u32,
-    /// At which moment of the flight.
-    joined: u32,
-    /// When, in a flight that asks the remote tier.
+    joined: Joined,
+    /// In a flight that asks the remote tier.
     since: Option<Instant>,
     /// Whether its function keeps values in memory.
     keeps: bool,
     /// It leads now.
     left: bool,
+}
+
+/// When a follower joined.
+#[derive(Debug, Clone, Copy)]
+struct Joined {
+    /// At which moment of the flight.
+    moment: u32,
+    /// By the clock of the cache.
+    at: u64,
+    /// Whether memory would have served an entry of this flight then, whatever its age.
+    trusted: bool,
 }
 
 /// What became of the wait.
@@ -737,7 +861,7 @@ pub(crate) enum Followed {
 }
 
 impl Follower {
-    fn new(flight: Arc<Flight>, call: &Call, joined: u32) -> Self {
+    fn new(flight: Arc<Flight>, call: &Call, joined: Joined) -> Self {
         let function = call.instance.number;
         flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
         let since = flight.fetch.is_some().then(Instant::now);
@@ -745,15 +869,14 @@ impl Follower {
     }
 
     /// F5: whether a value is current enough for this follower: it was when it joined or later, or
-    /// memory would serve something as old.
+    /// memory would have served it something as old.
     fn may_take_value(&self) -> bool {
-        let flight = &self.flight;
+        let Self { flight, joined, keeps, .. } = self;
         let confirmed = flight.confirmed.load(Relaxed);
-        let trusted = || {
-            let loaded = flight.loaded.load(Relaxed);
-            flight.cache.time.now() < loaded.saturating_add(flight.cache.settings.max_staleness)
-        };
-        confirmed == EVERYBODY || self.joined < confirmed || (self.keeps && trusted())
+        let is_young = || flight.cache.is_young(flight.loaded.load(Relaxed), joined.at);
+        confirmed == EVERYBODY
+            || joined.moment < confirmed
+            || (*keeps && (joined.trusted || is_young()))
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
@@ -769,8 +892,7 @@ impl Follower {
         }
         *left = true;
         let followers = flight.followers.fetch_sub(1, Relaxed) - 1;
-        let moved = flight.cache.generations.at(flight.name.slot()) != flight.generation;
-        if moved || flight.superseded.load(Relaxed) {
+        if flight.is_outdated() || flight.superseded.load(Relaxed) {
             // A run that begins now is newer than what outdated the flight.
             shard.remove(flight);
             drop(shard);

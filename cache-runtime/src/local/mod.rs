@@ -3,10 +3,12 @@
 
 mod flight;
 mod store;
+mod trust;
 mod waits;
 
 pub(crate) use flight::{
     Begun, Flight, Flights, Followed, Lead, Mode, Named, Outcome, SharedError, Stamp, follow,
 };
 pub(crate) use store::{AnyValue, Bound, Generations, Header, Kept, Store, is_negative};
+pub(crate) use trust::Trust;
 pub(crate) use waits::WaitEdge;

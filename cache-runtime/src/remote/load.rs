@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use hmac_sha256::Hash;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Change, Fill, Found, Got, Leased, Rejected, Remote, Seen, Token};
+use super::{Fill, Found, Got, Leased, Reason, Rejected, Remote, Seen, Token};
 use crate::{
     cache::Cache,
     call::Call,
@@ -165,10 +165,10 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
     let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
         return Looked::Fetched(Fetched::Run(lead));
     };
-    let (sent, mark) = (cache.time.now(), lead.mark());
+    let mark = lead.mark();
     let since = Instant::now();
     let looked = match remote.get(key, left).await {
-        Ok(Got::Found(found)) => match use_found(call, lead, &found, sent, mark) {
+        Ok(Got::Found(found)) => match use_found(call, lead, &found, mark) {
             // It needs no more of its budget.
             Ok(fetched) => return Looked::Fetched(fetched),
             Err(back) => Looked::Unreadable(back, found.seen()),
@@ -187,7 +187,7 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
 /// Gets the lease, or waits for who has it.
 async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
     let cache = call.cache();
-    let token = Token(u128::from(cache.random()) << 64 | u128::from(cache.random()));
+    let token = cache.token();
     let mut deadline = Instant::now() + cache.settings.lease;
     let mut is_last = false;
     let mut is_patient = true;
@@ -203,14 +203,14 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
         let Some(remote) = readable(cache, call) else {
             return Fetched::Run(lead);
         };
-        let (sent, mark) = (cache.time.now(), lead.mark());
+        let mark = lead.mark();
         match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
             Ok(Leased::Granted) => {
                 granted(&lead, token, key);
                 return Fetched::Run(lead);
             }
             Ok(Leased::Found(found)) => {
-                return match use_found(call, lead, &found, sent, mark) {
+                return match use_found(call, lead, &found, mark) {
                     Ok(fetched) => fetched,
                     Err(back) => fetch_rejected(back, call, key, token, found.seen()).await,
                 };
@@ -218,7 +218,7 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
             Ok(Leased::Busy) if is_patient && lead.is_patient() => {
                 match timeout_at(deadline, remote.changed(key)).await {
                     // A run that stored nothing: whoever else asks is not waited for once more.
-                    Ok(Ok(Change::Woken)) => is_patient = false,
+                    Ok(Ok(Reason::Woken)) => is_patient = false,
                     // One that was woken again and again has waited long enough, too.
                     Ok(Ok(_)) | Err(_) if Instant::now() < deadline => {}
                     // The lease that the wait began with has ended, and all who waited for it look
@@ -232,6 +232,7 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
                 }
                 // The looks of a wait are bounded by the wait; the budget is for what comes after.
                 lead.forget_spent();
+                lead.look_anew();
                 looked = look(lead, call, key).await;
             }
             Ok(Leased::Held) => {
@@ -266,23 +267,16 @@ async fn fetch_rejected(
 fn granted(lead: &Lead, token: Token, key: &str) {
     lead.granted(token);
     let cache = lead.flight().cache();
-    cache.renewals.add(cache, lead.flight(), token, key);
+    cache.renewals.add_lease(cache, lead.flight(), token, key);
 }
 
 /// Lands with a value, if this call can read it.
-fn use_found(
-    call: &Call,
-    lead: Lead,
-    found: &Found,
-    sent: u64,
-    mark: u32,
-) -> Result<Fetched, Lead> {
+fn use_found(call: &Call, lead: Lead, found: &Found, mark: u32) -> Result<Fetched, Lead> {
     let Some(entry) = read(call.instance, header(call, lead.stamp(), found), found) else {
         return Err(lead);
     };
     // Current when it was asked for, whatever came since.
     lead.confirm(mark);
-    let entry = call.trusted(entry, sent);
     call.land(lead, entry.clone());
     Ok(Fetched::Value(entry))
 }
@@ -320,34 +314,42 @@ pub(crate) fn fill(
 ) -> Pin<Box<dyn Future<Output = Kept> + Send>> {
     let call = call.clone();
     Box::pin(async move {
-        let cache = call.cache();
-        let (sent, mark) = (cache.time.now(), lead.mark());
-        match store(&call, &lead, token, life, &entry).await {
-            Ok(true) => {
+        let mark = lead.mark();
+        let stored = store(&call, &lead, token, life, &entry).await;
+        match stored {
+            Ok(Stored::Yes) => {
                 lead.used_up();
                 // Nothing has invalidated it until it was stored.
                 lead.confirm(mark);
-                call.land(lead, call.trusted(entry.clone(), sent));
+                call.land(lead, entry.clone());
             }
-            Ok(false) => {
+            Ok(Stored::No { was_current }) => {
                 lead.used_up();
                 lead.refused();
+                if was_current {
+                    lead.confirm(mark);
+                }
                 lead.land(Outcome::Value(entry.clone()));
             }
             // It may have been stored or not, and here it is as good as it was when the run began.
-            Err(Error::Timeout { .. } | Error::Unavailable) => {
-                let began = lead.stamp().loaded;
-                call.land(lead, call.trusted(entry.clone(), began));
-            }
+            Err(Error::Timeout { .. } | Error::Unavailable) => call.land(lead, entry.clone()),
             // It has no stored form, or is not taken.
             Err(_) => {
-                let began = lead.stamp().loaded;
                 lead.refused();
-                call.land(lead, call.trusted(entry.clone(), began));
+                call.land(lead, entry.clone());
             }
         }
         entry
     })
+}
+
+/// What became of a value on its way to the remote tier.
+enum Stored {
+    Yes,
+    No {
+        /// The lease stood until it was given back: nothing has invalidated the value by then.
+        was_current: bool,
+    },
 }
 
 async fn store(
@@ -356,16 +358,25 @@ async fn store(
     token: Token,
     life: u64,
     entry: &Kept,
-) -> Result<bool, Error> {
+) -> Result<Stored, Error> {
     let cache = call.cache();
     let Some(remote) = readable(cache, call) else {
         return Err(Error::Unavailable);
     };
     let key = cache.remote_key(&lead.name().text);
-    if !lead.may_store() {
+    if lead.is_superseded() {
         // An invalidation of this process came between; the lease is of no use to anybody.
-        return ask(lead, |_| remote.release(&key, token)).await.map(|_| false);
+        let released = ask(lead, |_| remote.release(&key, token)).await?;
+        return Ok(Stored::No { was_current: released });
     }
+    let value = encoded(call, entry, life, lead.cost())?;
+    let is_stored = ask(lead, |left| remote.fill(&key, token, value, left)).await?;
+    Ok(if is_stored { Stored::Yes } else { Stored::No { was_current: false } })
+}
+
+/// An entry as the remote tier keeps it for so long.
+pub(crate) fn encoded(call: &Call, entry: &Kept, life: u64, cost: Duration) -> Result<Fill, Error> {
+    let cache = call.cache();
     let negative = entry.is_negative();
     let codec = cache.settings.codec;
     let payload = match &call.instance.codec.remote {
@@ -374,16 +385,15 @@ async fn store(
         _ => Vec::new(),
     };
     let age = cache.time.now().saturating_sub(entry.header.loaded());
-    let value = Fill {
+    Ok(Fill {
         payload,
         codec,
         negative,
         fingerprint: call.instance.fingerprint,
         age: Duration::from_nanos(age),
         life: Duration::from_nanos(life),
-        cost: lead.cost(),
-    };
-    ask(lead, |left| remote.fill(&key, token, value, left)).await
+        cost,
+    })
 }
 
 /// Releases the lease of a load that ended without a value, in the background.

@@ -12,20 +12,23 @@ mod redis;
 mod renewals;
 mod repairs;
 
-use std::{fmt, future::Future, ops::Deref, pin::Pin, time::Duration};
+use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Weak, time::Duration};
 
 pub(crate) use load::{
-    Asked, Fetched, Read, fetch, fill, fingerprint, give_back, of, peek, read_alone,
+    Asked, Fetched, Read, encoded, fetch, fill, fingerprint, give_back, of, peek, read_alone,
 };
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisSettings, redis};
-pub(crate) use renewals::Renewals;
+pub(crate) use renewals::{Holding, Renewals};
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
 
 use crate::{blob::Codec, error::Error, stats::RedisStats};
 
 /// What a remote tier answers with.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// An answer for each of several keys, in their order. All of them are attempted.
+pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, Error>>> + Send + 'a>>;
 
 /// A tier that several processes share. Keys come with the service: `shop:user:42`.
 pub trait Remote: Send + Sync + 'static {
@@ -59,14 +62,30 @@ pub trait Remote: Send + Sync + 'static {
     /// Gives a lease back without a value, and says whether the token was found.
     fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Removes value and lease, for good by the time of the answer.
-    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()>;
+    /// Removes value and lease of each key, for good by the time of its answer, and tells all
+    /// processes. A hold stays, and its writers learn that they were not alone.
+    fn invalidate<'a>(&'a self, keys: &'a [String]) -> Answers<'a, ()>;
+
+    /// Says that writers are in the middle of a change, for so long at most, or that they still are:
+    /// removes value and lease, and lets nobody store. Tells all processes.
+    fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()>;
+
+    /// Ends holds, and says which of them were alone from beginning to end: their values are stored.
+    /// Of others, and where a hold has ended by itself, it removes what stands there. Tells all
+    /// processes.
+    fn settle(&self, settlements: Vec<Settlement>) -> Answers<'_, bool>;
 
     /// Returns when the key may have changed since `lease` said [`Leased::Busy`].
-    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change>;
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Reason>;
 
     /// Removes everything of the service.
     fn clear(&self) -> Reply<'_, ()>;
+
+    /// From now on it tells the memory of this process what others change. Called once.
+    fn tell(&self, _memory: Weak<dyn Memory>) {}
+
+    /// Sees to it that memory is told, also if nothing is asked.
+    fn attend(&self) {}
 
     /// False when nothing need be asked: it would fail at once.
     fn is_usable(&self) -> bool {
@@ -77,6 +96,42 @@ pub trait Remote: Send + Sync + 'static {
     fn stats(&self) -> RedisStats {
         RedisStats::default()
     }
+}
+
+/// The memory of a process, which other processes make invalid. Nothing here waits.
+pub trait Memory: Send + Sync {
+    /// The moment, by the clock that `proven` is told by.
+    fn now(&self) -> u64;
+
+    /// Somebody has changed a key, or is about to.
+    fn invalidated(&self, key: &str);
+
+    /// Somebody has invalidated everything.
+    fn cleared(&self);
+
+    /// What others changed may not have been told, and may not be from now on.
+    fn broken(&self);
+
+    /// Everything was told that others had changed by this moment.
+    fn proven(&self, asked: u64);
+}
+
+/// A writer's hold on a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// With the service.
+    pub key: String,
+    /// Names it.
+    pub token: Token,
+}
+
+/// How a hold ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// What ends.
+    pub hold: Hold,
+    /// To be stored if nobody else has changed the key meanwhile.
+    pub value: Option<Fill>,
 }
 
 /// The answer to `get`.
@@ -231,7 +286,7 @@ pub enum Leased {
 
 /// Why a caller that waits should look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum Reason {
     /// The run that it waits for has ended, with a value or without.
     Woken,
     /// The key was invalidated.

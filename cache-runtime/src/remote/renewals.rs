@@ -1,104 +1,176 @@
-//! Leases that are renewed while their functions run.
+//! Leases and holds that are renewed while their functions run.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{
+    sync::Notify,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, timeout},
 };
 
-use super::{Remote, Token};
+use super::{Hold, Remote, Token};
 use crate::{cache::Cache, local::Flight};
 
-/// The leases of a process. One task renews them all, and a lease that ends early costs it nothing
-/// but a look.
+/// What a process renews. One task sees to all of it, and one that ends early costs it nothing but
+/// a look.
 #[derive(Debug, Default)]
-pub(crate) struct Renewals(Arc<Mutex<Leases>>);
+pub(crate) struct Renewals(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Leases {
-    leases: Vec<Lease>,
-    /// Runs as long as there are leases.
+struct Shared {
+    terms: Mutex<Terms>,
+    /// One came that may be due before the task looks again.
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Terms {
+    terms: Vec<Term>,
+    /// Runs as long as there are any.
     task: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Lease {
-    flight: Weak<Flight>,
-    token: Token,
+struct Term {
+    of: Of,
     key: String,
+    token: Token,
+    length: Duration,
     granted: Instant,
     renewed: Instant,
 }
 
+#[derive(Debug, Clone)]
+enum Of {
+    Lease(Weak<Flight>),
+    Hold(Weak<Holding>),
+}
+
+/// Of a hold, as long as it is to be renewed.
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    /// Locked by a renewal under way: one that came after the end would hold the key once more.
+    has_ended: tokio::sync::Mutex<bool>,
+}
+
+impl Holding {
+    /// From now on it is not renewed.
+    pub(crate) async fn end(&self) {
+        *self.has_ended.lock().await = true;
+    }
+}
+
 impl Renewals {
-    /// Renews the lease at a third of its length, until the flight has landed, it is lost, or the
+    /// Renews a lease at a third of its length, until the flight has landed, it is lost, or the
     /// run has taken `max_run`.
-    pub(crate) fn add(&self, cache: &Cache, flight: &Arc<Flight>, token: Token, key: &str) {
+    pub(crate) fn add_lease(&self, cache: &Cache, flight: &Arc<Flight>, token: Token, key: &str) {
+        self.add(cache, Of::Lease(Arc::downgrade(flight)), token, key, cache.settings.lease);
+    }
+
+    /// Renews a hold at a third of its length, until it ends.
+    pub(crate) fn add_hold(
+        &self,
+        cache: &Cache,
+        holding: &Arc<Holding>,
+        hold: &Hold,
+        length: Duration,
+    ) {
+        self.add(cache, Of::Hold(Arc::downgrade(holding)), hold.token, &hold.key, length);
+    }
+
+    fn add(&self, cache: &Cache, of: Of, token: Token, key: &str, length: Duration) {
         let Some(remote) = &cache.remote else {
             return;
         };
         let now = Instant::now();
-        let lease = Lease {
-            flight: Arc::downgrade(flight),
-            token,
-            key: key.to_owned(),
-            granted: now,
-            renewed: now,
-        };
-        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        leases.leases.push(lease);
+        let term = Term { of, key: key.to_owned(), token, length, granted: now, renewed: now };
+        let mut terms = self.0.terms();
+        terms.terms.push(term);
         // A runtime that has gone has taken its task along.
-        if leases.task.as_ref().is_none_or(JoinHandle::is_finished)
+        if terms.task.as_ref().is_none_or(JoinHandle::is_finished)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (term, max_run) = (cache.settings.lease, cache.settings.max_run);
-            let renewing = renew(Arc::clone(&self.0), Arc::clone(remote), term, max_run);
-            leases.task = Some(runtime.spawn(renewing));
+            let renewing = renew(Arc::clone(&self.0), Arc::clone(remote), cache.settings.max_run);
+            terms.task = Some(runtime.spawn(renewing));
+        } else {
+            self.0.added.notify_one();
         }
     }
 }
 
-async fn renew(
-    leases: Arc<Mutex<Leases>>,
-    remote: Arc<dyn Remote>,
-    term: Duration,
-    max_run: Duration,
-) {
-    loop {
-        // Twice a third, so that one that began right after a look is not late for its own.
-        sleep(term / 6).await;
-        let now = Instant::now();
+impl Shared {
+    fn terms(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Terms {
+    /// Those that are to be renewed now.
+    fn due(&mut self, now: Instant, max_run: Duration) -> Vec<(Of, Hold, Duration)> {
         let mut due = Vec::new();
-        {
-            let mut leases = leases.lock().unwrap_or_else(PoisonError::into_inner);
-            leases.leases.retain_mut(|lease| {
-                let stands = lease.flight.upgrade().is_some_and(|flight| flight.is_leased());
-                if !stands || now.duration_since(lease.granted) >= max_run {
-                    return false;
+        self.terms.retain_mut(|term| {
+            let stands = match &term.of {
+                Of::Lease(flight) => {
+                    flight.upgrade().is_some_and(|flight| flight.is_leased())
+                        && now.duration_since(term.granted) < max_run
                 }
-                if now.duration_since(lease.renewed) >= term / 3 {
-                    lease.renewed = now;
-                    due.push((lease.key.clone(), lease.token));
-                }
-                true
-            });
-            if leases.leases.is_empty() {
-                // Under the lock: who comes now finds no task, or one that looks again.
-                leases.task = None;
-                return;
+                Of::Hold(holding) => holding.strong_count() > 0,
+            };
+            if stands && now.duration_since(term.renewed) >= term.length / 3 {
+                term.renewed = now;
+                let hold = Hold { key: term.key.clone(), token: term.token };
+                due.push((term.of.clone(), hold, term.length));
             }
+            stands
+        });
+        due
+    }
+
+    /// How long until the next look: twice in a third, so that one that began right after a look is
+    /// not late for its own.
+    fn pause(&self) -> Option<Duration> {
+        self.terms.iter().map(|term| term.length / 6).min()
+    }
+}
+
+async fn renew(shared: Arc<Shared>, remote: Arc<dyn Remote>, max_run: Duration) {
+    loop {
+        let pause = {
+            let mut terms = shared.terms();
+            let due = terms.due(Instant::now(), max_run);
+            for (of, hold, length) in due {
+                // Side by side: one that hangs keeps none of the others.
+                tokio::spawn(renew_one(Arc::clone(&remote), of, hold, length));
+            }
+            let Some(pause) = terms.pause() else {
+                // Under the lock: who comes now finds no task, or one that looks again.
+                terms.task = None;
+                return;
+            };
+            pause
+        };
+        // Early or not, it looks.
+        let _ = timeout(pause, shared.added.notified()).await;
+    }
+}
+
+async fn renew_one(remote: Arc<dyn Remote>, of: Of, hold: Hold, length: Duration) {
+    match of {
+        Of::Lease(_) => {
+            // One that is lost is found out by its fill.
+            let _ = remote.renew(&hold.key, hold.token).await;
         }
-        for (key, token) in due {
-            let remote = Arc::clone(&remote);
-            // Side by side: one that hangs keeps none of the others.
-            tokio::spawn(async move {
-                // One that is lost is found out by its fill.
-                let _ = remote.renew(&key, token).await;
-            });
+        Of::Hold(holding) => {
+            let Some(holding) = holding.upgrade() else {
+                return;
+            };
+            let has_ended = holding.has_ended.lock().await;
+            if !*has_ended {
+                let _ = remote.hold(&[hold], length, true).await;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
-use super::{Remote, backoff::Backoff};
+use super::{Hold, Remote, Settlement, Token, backoff::Backoff};
 use crate::{
     cache::Cache,
     local::{Flights, Named},
@@ -19,6 +19,9 @@ use crate::{
 
 /// More than so many become one `clear`, which invalidates more and is one command.
 const MOST: usize = 10_000;
+
+/// So many keys go in one pipeline: a server that is slow answers it within a budget.
+const AT_ONCE: usize = 100;
 
 /// What is to be repaired in one cache.
 #[derive(Debug, Default)]
@@ -31,13 +34,23 @@ pub(crate) struct Repairs {
 
 #[derive(Debug, Default)]
 struct Work {
-    /// By the key in the remote tier, with the number of the invalidation.
-    keys: BTreeMap<String, (Named, u64)>,
+    /// By the key in the remote tier.
+    keys: BTreeMap<String, Owed>,
     /// The newest `clear` that has not landed.
     clear: Option<u64>,
     /// How many `clear`s were asked for.
     clears: u64,
     task: Option<JoinHandle<()>>,
+}
+
+/// What did not land of a key.
+#[derive(Debug, Clone)]
+struct Owed {
+    name: Named,
+    /// Of the newest invalidation.
+    number: u64,
+    /// Holds that have not ended in the remote tier.
+    holds: Vec<Token>,
 }
 
 impl Repairs {
@@ -51,11 +64,17 @@ impl Repairs {
         work.keys.len() + usize::from(work.clear.is_some())
     }
 
-    /// An invalidation of a key did not land, or may not have.
-    fn add(&self, cache: &Cache, name: Named, number: u64) {
+    /// An invalidation of a key did not land, or may not have; nor did the end of a hold, if there
+    /// was one.
+    pub(crate) fn add(&self, cache: &Cache, name: Named, number: u64, hold: Option<Token>) {
         let mut work = self.work();
-        let newest = work.keys.entry(cache.remote_key(&name.text)).or_insert((name, number));
-        newest.1 = newest.1.max(number);
+        let owed = work.keys.entry(cache.remote_key(&name.text)).or_insert_with(|| Owed {
+            name,
+            number,
+            holds: Vec::new(),
+        });
+        owed.number = owed.number.max(number);
+        owed.holds.extend(hold);
         if work.keys.len() > MOST {
             self.owe_clear(&mut work);
         }
@@ -130,26 +149,17 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
                 is_landing = true;
             }
         } else {
-            let keys: Vec<_> = {
+            let owed: Vec<_> = {
                 let mut work = repairs.work();
                 if work.keys.is_empty() && work.clear.is_none() {
                     // Under the lock: what is added now finds no task.
                     work.task = None;
                     return;
                 }
-                work.keys.iter().map(|(key, named)| (key.clone(), named.clone())).collect()
+                work.keys.iter().map(|(key, owed)| (key.clone(), owed.clone())).collect()
             };
-            for (key, (name, number)) in keys {
-                // All of them, whatever becomes of one.
-                if remote.invalidate(&key).await.is_ok() {
-                    Flights::confirm(&cache, &name, number);
-                    let mut work = repairs.work();
-                    // Unless a later one of the same key was added meanwhile.
-                    if work.keys.get(&key).is_some_and(|(_, newest)| *newest <= number) {
-                        work.keys.remove(&key);
-                    }
-                    is_landing = true;
-                }
+            for some in owed.chunks(AT_ONCE) {
+                is_landing |= repair_some(&cache, &*remote, some).await;
             }
             repairs.done.notify_waiters();
         }
@@ -161,28 +171,69 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
     }
 }
 
+/// Attempts all of these, and says whether any has landed.
+async fn repair_some(cache: &Cache, remote: &dyn Remote, owed: &[(String, Owed)]) -> bool {
+    let keys: Vec<_> = owed.iter().map(|(key, _)| key.clone()).collect();
+    let mut answers = remote.invalidate(&keys).await;
+    // A hold that stands keeps its key from being stored, until it ends by itself.
+    let (holders, settlements): (Vec<_>, Vec<_>) = owed
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (key, owed))| {
+            owed.holds.iter().map(move |token| {
+                let hold = Hold { key: key.clone(), token: *token };
+                (at, Settlement { hold, value: None })
+            })
+        })
+        .unzip();
+    if !settlements.is_empty() {
+        for (at, settled) in holders.into_iter().zip(remote.settle(settlements).await) {
+            if let (Err(error), Some(answer)) = (settled, answers.get_mut(at)) {
+                *answer = Err(error);
+            }
+        }
+    }
+    let mut is_landing = false;
+    for ((key, Owed { name, number, holds }), answer) in owed.iter().zip(answers) {
+        if answer.is_err() {
+            continue;
+        }
+        is_landing = true;
+        Flights::confirm(cache, name, *number);
+        let mut work = cache.repairs.work();
+        if let Some(left) = work.keys.get_mut(key) {
+            left.holds.retain(|token| !holds.contains(token));
+            // Unless a later one of the same key was added meanwhile.
+            if left.number <= *number && left.holds.is_empty() {
+                work.keys.remove(key);
+            }
+        }
+    }
+    is_landing
+}
+
 /// An invalidation that is under way. Dropped before it is confirmed, it is repaired.
-pub(crate) struct Repair<'a> {
-    cache: &'a Cache,
+pub(crate) struct Repair {
+    cache: Cache,
     named: Option<(Named, u64)>,
 }
 
-impl<'a> Repair<'a> {
-    pub(crate) fn armed(cache: &'a Cache, name: Named, number: u64) -> Self {
-        Self { cache, named: Some((name, number)) }
+impl Repair {
+    pub(crate) fn armed(cache: &Cache, name: Named, number: u64) -> Self {
+        Self { cache: cache.clone(), named: Some((name, number)) }
     }
 
     pub(crate) fn landed(mut self) {
         if let Some((name, number)) = self.named.take() {
-            Flights::confirm(self.cache, &name, number);
+            Flights::confirm(&self.cache, &name, number);
         }
     }
 }
 
-impl Drop for Repair<'_> {
+impl Drop for Repair {
     fn drop(&mut self) {
         if let Some((name, number)) = self.named.take() {
-            self.cache.repairs.add(self.cache, name, number);
+            self.cache.repairs.add(&self.cache, name, number, None);
         }
     }
 }

@@ -153,6 +153,8 @@ pub(super) struct Shared {
     pub(super) breaker: Breaker,
     pub(super) counters: Counters,
     supervisor: Mutex<Option<AbortHandle>>,
+    /// The server that commands go to; empty if that is not known.
+    pub(super) met: Mutex<String>,
     /// How many supervisors have been started, and the number of the one that runs; 0 for none.
     supervisors: AtomicU64,
     pub(super) running: AtomicU64,
@@ -189,6 +191,7 @@ impl Connection {
             breaker: Breaker::default(),
             counters: Counters::default(),
             supervisor: Mutex::new(None),
+            met: Mutex::default(),
             supervisors: AtomicU64::new(0),
             running: AtomicU64::new(0),
             expected: AtomicU64::new(0),
@@ -317,6 +320,11 @@ impl Connection {
             self.shared().supervise();
         }
         !self.shared().breaker.is_open()
+    }
+
+    /// Sees to it that there is a supervisor, which subscribes.
+    pub(crate) fn attend(&self) {
+        self.shared().supervise();
     }
 
     /// Returns when there is no connection to be had: at once, or when the breaker opens.

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod connection;
+mod ears;
 mod failure;
 mod race;
 mod scripts;

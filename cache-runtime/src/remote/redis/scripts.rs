@@ -4,8 +4,6 @@
 //! anything out of it: whatever another program has put there, it is no error. Each has one key,
 //! and takes the time from the server.
 
-#![allow(dead_code, unused_imports, reason = "the connection, which sends them, is on its way")]
-
 mod entry;
 mod service;
 #[cfg(test)]
@@ -13,11 +11,11 @@ mod tests;
 
 use std::{sync::LazyLock, time::Duration, vec};
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, Value};
 
 pub(crate) use self::{
-    entry::{Ask, Fill, Grant, Invalidate, Invalidated, Lease, Leased, Release},
-    service::{Clear, Policy, Service, Serving},
+    entry::{Ask, Fill, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
+    service::{Clear, Policy, Service},
 };
 use crate::remote::Token;
 
@@ -53,6 +51,8 @@ scripts! {
     FILL: "key.lua" "fill.lua";
     RELEASE: "key.lua" "release.lua";
     INVALIDATE: "key.lua" "invalidate.lua";
+    HOLD: "key.lua" "hold.lua";
+    SETTLE: "key.lua" "settle.lua";
     SERVICE: "stamp.lua" "service.lua";
     CLEAR: "stamp.lua" "clear.lua";
 }
@@ -76,14 +76,9 @@ pub(crate) trait Command {
         256
     }
 
-    /// By the name of the script, which a server may not know: see [`is_unknown`].
+    /// By the name of the script, which a server may not know.
     fn by_sha(&self) -> Cmd {
         self.cmd("EVALSHA", &self.script().sha)
-    }
-
-    /// With the script, which the server knows from then on.
-    fn by_body(&self) -> Cmd {
-        self.cmd("EVAL", self.script().body)
     }
 
     fn cmd(&self, name: &str, script: &str) -> Cmd {
@@ -103,11 +98,6 @@ pub(crate) trait Command {
         let now = rest.number()?;
         Some(Answer { now, outcome: Self::outcome(code, rest)? })
     }
-}
-
-/// Whether a command by sha has to be sent again by body.
-pub(crate) fn is_unknown(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// What a script said, and when.

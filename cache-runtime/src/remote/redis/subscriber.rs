@@ -14,17 +14,23 @@ use super::{
     connection::Shared,
     failure::Failure,
     race::{Either, race},
-    supervisor::SETTLED,
+    supervisor::{SETTLED, server},
     wire::{self, Driver, Request, Wire, send},
 };
 
 /// Who hears the messages.
 pub(crate) trait Listener: Send + Sync + 'static {
+    /// The moment, by its own clock.
+    fn now(&self) -> u64;
+
     /// A message, in order. Called where messages are read: it must not block.
     fn message(&self, message: Message<'_>);
 
-    /// Every message from here on is heard.
-    fn connected(&self);
+    /// Every message from here on is heard, and all since that moment was.
+    fn connected(&self, asked: u64);
+
+    /// Every message that was sent by that moment has been heard.
+    fn proven(&self, asked: u64);
 
     /// From here on messages may go unheard.
     fn broken(&self);
@@ -81,12 +87,12 @@ impl<'a> Message<'a> {
 pub(super) async fn keep_subscribed(shared: &Arc<Shared>) {
     let mut backoff = Backoff::default();
     loop {
-        if let Ok(Ok((wire, mut driver))) = timeout(shared.patience(), subscribe(shared)).await {
+        if let Ok(Ok(mut link)) = timeout(shared.patience(), subscribe(shared)).await {
             let began = Instant::now();
             let broken = Broken(shared);
             shared.counters.subscriptions.fetch_add(1, Relaxed);
-            shared.listener.connected();
-            listen(shared, &wire, &mut driver).await;
+            shared.listener.connected(link.asked);
+            listen(shared, &mut link).await;
             drop(broken);
             if began.elapsed() > SETTLED {
                 backoff.reset();
@@ -105,7 +111,17 @@ impl Drop for Broken<'_> {
     }
 }
 
-async fn subscribe(shared: &Arc<Shared>) -> Result<(Wire, Driver), Failure> {
+/// A connection that is subscribed.
+struct Link {
+    wire: Wire,
+    driver: Driver,
+    /// Which server it goes to.
+    server: String,
+    /// When it asked to be subscribed.
+    asked: u64,
+}
+
+async fn subscribe(shared: &Arc<Shared>) -> Result<Link, Failure> {
     let listener = Arc::clone(&shared.listener);
     let channel = shared.settings.service_key.clone();
     let on_push = move |push: PushInfo| {
@@ -119,21 +135,29 @@ async fn subscribe(shared: &Arc<Shared>) -> Result<(Wire, Driver), Failure> {
     };
     let address = &shared.settings.address;
     let (mut wire, driver) = wire::open(address, Some(Box::new(on_push))).await?;
+    let server = server(&wire).await?;
+    if !shared.is_met(&server) {
+        return Err(Failure::Unavailable);
+    }
+    let asked = shared.listener.now();
     let subscribed = wire.subscribe(&shared.settings.service_key).await;
     subscribed.map_err(|error| Failure::of_client(&error))?;
-    Ok((wire, driver))
+    Ok(Link { wire, driver, server, asked })
 }
 
-/// Returns when the connection is broken or silent.
-async fn listen(shared: &Shared, wire: &Wire, driver: &mut Driver) {
+/// Returns when the connection is broken or silent, or goes to another server than the commands.
+async fn listen(shared: &Shared, link: &mut Link) {
+    let Link { wire, driver, server, .. } = link;
     loop {
         if let Either::First(()) = race(driver.ended(), sleep(shared.interval())).await {
             return;
         }
+        let asked = shared.listener.now();
         let ping = Request::Command(redis::cmd("PING"));
         let answered = timeout(shared.silence(), send(wire.clone(), ping));
-        if !matches!(race(answered, driver.ended()).await, Either::First(Ok(Ok(_)))) {
-            return;
+        match race(answered, driver.ended()).await {
+            Either::First(Ok(Ok(_))) if shared.is_met(server) => shared.listener.proven(asked),
+            _ => return,
         }
     }
 }

@@ -158,6 +158,7 @@ async fn connect(shared: &Arc<Shared>) -> Result<(Arc<Live>, Driver), Failure> {
     let (wire, driver) = wire::open(&shared.settings.address, None).await?;
     let fresh = Fresh { server: server(&wire).await?, wire };
     shared.greet.greet(&fresh).await?;
+    shared.meet(&fresh.server);
     // One that is slower would cost each call its budget.
     let reading = timeout(shared.settings.budget, read(shared, &fresh.wire));
     let reading = reading.await.map_err(|_| Failure::Timeout(shared.settings.budget))??;
@@ -172,7 +173,7 @@ async fn connect(shared: &Arc<Shared>) -> Result<(Arc<Live>, Driver), Failure> {
 }
 
 /// Which server this is.
-async fn server(wire: &Wire) -> Result<String, Failure> {
+pub(super) async fn server(wire: &Wire) -> Result<String, Failure> {
     let mut ask = Pipeline::new();
     ask.cmd("INFO").arg("server").cmd("INFO").arg("replication");
     let Value::Array(answers) = send(wire.clone(), Request::Pipeline(ask)).await? else {
@@ -201,6 +202,11 @@ async fn server(wire: &Wire) -> Result<String, Failure> {
         [Some(run), Some(replication)] => Ok(format!("{run}:{replication}")),
         _ => Ok(String::new()),
     }
+}
+
+/// Of two servers one of which is not known, nobody can tell.
+fn is_same(one: &str, other: &str) -> bool {
+    one.is_empty() || other.is_empty() || one == other
 }
 
 /// One heartbeat: the server's time and the service's stamp, in one round trip.
@@ -277,6 +283,20 @@ async fn beat(shared: &Arc<Shared>, live: &Live) -> Result<Reading, Failure> {
 }
 
 impl Shared {
+    /// Commands go to this server from now on. Another than before may have other data, and
+    /// messages come from it alone.
+    fn meet(&self, server: &str) {
+        let met = std::mem::replace(&mut *lock(&self.met), server.to_owned());
+        if !is_same(&met, server) {
+            self.listener.broken();
+        }
+    }
+
+    /// Whether commands go to this server, as far as anybody knows.
+    pub(super) fn is_met(&self, server: &str) -> bool {
+        is_same(&lock(&self.met), server)
+    }
+
     /// Between two heartbeats.
     pub(super) fn interval(&self) -> Duration {
         (self.settings.max_staleness / 4).max(Duration::from_millis(1))

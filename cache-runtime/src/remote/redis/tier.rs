@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     connection::{Connection, Fresh, Greet, Greeting, Settings, after},
+    ears::Ears,
     failure::Failure,
     race::{Either, race},
     scripts::{self, Answer, Ask, Command, Policy},
@@ -32,7 +33,10 @@ use super::{
 use crate::{
     blob::{self, Compression, Decoded, EncodeError, Header, Stamps},
     error::Error,
-    remote::{Change, Fill, Found, Got, Leased, Payload, Rejected, Remote, Reply, Seen, Token},
+    remote::{
+        Answers, Fill, Found, Got, Hold, Leased, Memory, Payload, Reason, Rejected, Remote, Reply,
+        Seen, Settlement, Token,
+    },
     stats::RedisStats,
     sync::{Mutex, lock},
 };
@@ -59,14 +63,12 @@ pub(crate) struct RedisTier {
 
 struct Inner {
     connection: Connection,
-    waiters: Arc<Waiters>,
+    ears: Arc<Ears>,
     /// Those who asked for a lease and may have to wait: they hear what comes after LEASE.
     parked: Mutex<HashMap<String, Waiter>>,
     grants: Mutex<HashMap<Token, Grant>>,
     /// Also the channel of its messages.
     service_key: String,
-    /// Of the messages of this process.
-    sender: [u8; 8],
     budget: Duration,
     lease: Duration,
     max_staleness: Duration,
@@ -98,6 +100,7 @@ impl RedisTier {
         let service_key = format!(":larder:{}", settings.service);
         let random = Arc::clone(&settings.random);
         let waiters = Waiters::new(move || random());
+        let ears = Ears::new(waiters, (settings.random)().to_be_bytes());
         let random = Arc::clone(&settings.random);
         let connection = Connection::new(
             Settings {
@@ -108,15 +111,14 @@ impl RedisTier {
                 random: Box::new(move || random()),
             },
             Greeter { service_key: service_key.clone(), on_restart: settings.on_restart },
-            Arc::clone(&waiters) as _,
+            Arc::clone(&ears) as _,
         );
         let inner = Inner {
             connection,
-            waiters,
+            ears,
             parked: Mutex::default(),
             grants: Mutex::default(),
             service_key,
-            sender: (settings.random)().to_be_bytes(),
             budget: settings.budget,
             lease: settings.lease,
             max_staleness: settings.max_staleness,
@@ -192,20 +194,33 @@ impl Remote for RedisTier {
         Box::pin(self.inner.release(key, token))
     }
 
-    fn invalidate<'a>(&'a self, key: &'a str) -> Reply<'a, ()> {
+    fn invalidate<'a>(&'a self, keys: &'a [String]) -> Answers<'a, ()> {
         Box::pin(async move {
-            let message = self.inner.message(Kind::Invalidated, key);
-            let channel = &self.inner.service_key;
-            self.inner.run(&scripts::Invalidate { key, channel, message: &message }).await?;
-            Ok(())
+            let inner = &self.inner;
+            let messages: Vec<_> = keys.iter().map(|key| inner.changed(key)).collect();
+            let channel = inner.service_key.as_str();
+            let commands: Vec<_> = keys
+                .iter()
+                .zip(&messages)
+                .map(|(key, message)| scripts::Invalidate { key, channel, message })
+                .collect();
+            inner.run_all(&commands).await.into_iter().map(|answer| answer.map(drop)).collect()
         })
     }
 
-    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Change> {
+    fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()> {
+        Box::pin(self.inner.hold(holds, term, still))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> Answers<'_, bool> {
+        Box::pin(self.inner.settle(settlements))
+    }
+
+    fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Reason> {
         Box::pin(async move {
             let inner = &self.inner;
             let parked = lock(&inner.parked).remove(key);
-            let mut waiter = parked.unwrap_or_else(|| inner.waiters.wait(key));
+            let mut waiter = parked.unwrap_or_else(|| inner.ears.waiters.wait(key));
             let change = waiter.changed(inner.connection.broken()).await;
             // It goes on to hear, and to wait longer between two looks.
             let old = lock(&inner.parked).insert(key.to_owned(), waiter);
@@ -226,6 +241,14 @@ impl Remote for RedisTier {
         })
     }
 
+    fn tell(&self, memory: Weak<dyn Memory>) {
+        self.inner.ears.tell(memory);
+    }
+
+    fn attend(&self) {
+        self.inner.connection.attend();
+    }
+
     fn is_usable(&self) -> bool {
         self.inner.connection.is_usable()
     }
@@ -240,6 +263,7 @@ impl Remote for RedisTier {
             rejected: counts.capped,
             late_grants: self.inner.late_grants.load(Relaxed),
             pending_repairs: 0,
+            unheld: 0,
         }
     }
 }
@@ -361,12 +385,9 @@ impl Inner {
         within: Duration,
     ) -> Result<(scripts::Leased, Option<u64>), Error> {
         let sent = Instant::now();
-        let not_after = self.connection.reading().map(|reading| {
-            // Later by as much as the server's clock may be ahead of what is known of it.
-            reading.server_millis(after(sent, within.saturating_add(reading.error))) + 1
-        });
+        let not_after = self.not_after(sent, within);
         let command = scripts::Lease { key, token, term: self.lease, not_after, ask, seen };
-        let request = Request::of(&command).and(self.read_stamp());
+        let request = Request::all(&[command], Some(self.read_stamp())).ok_or(Error::Refused)?;
         let (late, late_key) = (Arc::downgrade(self), key.to_owned());
         let on_late = move |answered| come_late(&late, late_key, token, answered);
         let answer = self.connection.run_or_late(request, within, on_late).await?;
@@ -377,29 +398,126 @@ impl Inner {
             return Err(Failure::Garbage.into());
         };
         if let scripts::Leased::Granted(_) = outcome {
-            let mut grants = lock(&self.grants);
-            if grants.len() >= MOST {
-                // None of these stands any more, unless somebody goes on to renew it.
-                grants
-                    .retain(|_, grant| at.duration_since(grant.at) < self.lease.saturating_mul(10));
-            }
-            grants.insert(token, Grant { stamp, server: now, at });
+            self.grant(token, Grant { stamp, server: now, at });
         }
         Ok((outcome, stamp))
     }
 
-    async fn fill(
-        self: &Arc<Self>,
-        key: &str,
-        token: Token,
-        value: Fill,
-        within: Duration,
-    ) -> Result<bool, Error> {
-        let grant = lock(&self.grants).remove(&token);
-        let Some((grant, stamp)) = grant.and_then(|grant| Some((grant, grant.stamp?))) else {
-            // Nobody could tell whether a value without a stamp is still good.
-            return self.release(key, token).await.map(|_| false);
+    fn grant(&self, token: Token, grant: Grant) {
+        let mut grants = lock(&self.grants);
+        if grants.len() >= MOST {
+            // None of these stands any more, unless somebody goes on to renew it.
+            let most = self.lease.saturating_mul(10);
+            grants.retain(|_, old| grant.at.duration_since(old.at) < most);
+        }
+        grants.insert(token, grant);
+    }
+
+    /// The server's time by which a command has to be executed that was sent then.
+    fn not_after(&self, sent: Instant, within: Duration) -> Option<u64> {
+        let reading = self.connection.reading()?;
+        // Later by as much as the server's clock may be ahead of what is known of it.
+        Some(reading.server_millis(after(sent, within.saturating_add(reading.error))) + 1)
+    }
+
+    async fn hold(&self, holds: &[Hold], term: Duration, still: bool) -> Vec<Result<(), Error>> {
+        let sent = Instant::now();
+        let not_after = self.not_after(sent, self.budget);
+        let messages: Vec<_> = holds.iter().map(|hold| self.changed(&hold.key)).collect();
+        let commands: Vec<_> = holds
+            .iter()
+            .zip(&messages)
+            .map(|(Hold { key, token }, message)| scripts::Hold {
+                key,
+                token: *token,
+                term,
+                not_after,
+                is_renewal: still,
+                channel: &self.service_key,
+                message,
+            })
+            .collect();
+        let Some(request) = Request::all(&commands, Some(self.read_stamp())) else {
+            return Vec::new();
         };
+        let answered = self.connection.run(request, self.budget).await;
+        let at = Instant::now();
+        let (mut answers, stamp) = match answered {
+            Ok(Value::Array(mut answers)) if answers.len() == holds.len() + 1 => {
+                let stamp = answers.pop().map(|stamp| self.noted(&stamp, sent));
+                (answers, stamp.and_then(Result::ok).flatten())
+            }
+            answered => {
+                let failure = answered.err().unwrap_or(Failure::Garbage);
+                return holds.iter().map(|_| Err(failure.into())).collect();
+            }
+        };
+        let held = |(hold, answer): (&Hold, Value)| {
+            let Answer { now, outcome } = answer_of::<scripts::Hold<'_>>(answer)?;
+            match outcome {
+                scripts::Held::Late => Err(Error::Timeout { budget: self.budget }),
+                // What it began with is what its value is to be stored with.
+                scripts::Held::Alone | scripts::Held::Contended if still => Ok(()),
+                scripts::Held::Alone | scripts::Held::Contended => {
+                    self.grant(hold.token, Grant { stamp, server: now, at });
+                    Ok(())
+                }
+            }
+        };
+        holds.iter().zip(answers.drain(..)).map(held).collect()
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Vec<Result<bool, Error>> {
+        let encoded = |settlement: &Settlement| {
+            // Without what its hold has read it is an invalidation.
+            let grant = lock(&self.grants).remove(&settlement.hold.token)?;
+            let value = settlement.value.as_ref()?;
+            Some((self.encoded(grant, value)?, value.life))
+        };
+        let values: Vec<_> = settlements.iter().map(encoded).collect();
+        let messages: Vec<_> =
+            settlements.iter().map(|settlement| self.changed(&settlement.hold.key)).collect();
+        let commands: Vec<_> = settlements
+            .iter()
+            .zip(&values)
+            .zip(&messages)
+            .map(|((Settlement { hold, .. }, value), message)| scripts::Settle {
+                key: &hold.key,
+                token: hold.token,
+                value: match value {
+                    Some((Ok(bytes), life)) => Some((bytes, *life)),
+                    Some((Err(_), _)) | None => None,
+                },
+                channel: &self.service_key,
+                message,
+            })
+            .collect();
+        let answers = self.run_all(&commands).await;
+        let settled = |(answer, value)| match (answer, value) {
+            // It was not stored, and whoever put it learns why.
+            (Ok(_), Some((Err(error), _))) => Err(error),
+            (answer, _) => answer,
+        };
+        answers.into_iter().zip(values).map(settled).collect()
+    }
+
+    /// An answer to each of these, which are one and the same script.
+    async fn run_all<C: Command>(&self, commands: &[C]) -> Vec<Result<C::Outcome, Error>> {
+        let Some(request) = Request::all(commands, None) else {
+            return Vec::new();
+        };
+        let failure = match self.connection.run(request, self.budget).await {
+            Ok(Value::Array(answers)) if answers.len() == commands.len() => {
+                let outcome = |answer| Ok(answer_of::<C>(answer)?.outcome);
+                return answers.into_iter().map(outcome).collect();
+            }
+            answered => answered.err().unwrap_or(Failure::Garbage),
+        };
+        commands.iter().map(|_| Err(failure.into())).collect()
+    }
+
+    /// A value with its header; `None` without a stamp, for nobody could tell whether it is still good.
+    fn encoded(&self, grant: Grant, value: &Fill) -> Option<Result<Vec<u8>, Error>> {
         let now = grant.server.saturating_add(millis(grant.at.elapsed()));
         let until = now.saturating_add(millis(value.life));
         let header = Header {
@@ -411,21 +529,33 @@ impl Inner {
             token: None,
             cost: u64::try_from(value.cost.as_micros()).unwrap_or(u64::MAX),
             fingerprint: value.fingerprint,
-            stamps: Stamps::of_service(stamp),
+            stamps: Stamps::of_service(grant.stamp?),
             codec: value.codec,
             compression: self.compression,
             negative: value.negative,
             tagged: false,
         };
-        let bytes = match blob::encode(&header, &value.payload) {
-            Ok(bytes) => bytes,
-            Err(error) => {
+        Some(blob::encode(&header, &value.payload).map_err(|error| match error {
+            EncodeError::TooLarge { bytes, limit } => Error::TooLarge { bytes, limit },
+            EncodeError::Value(_) | EncodeError::Feature(_) => Error::Refused,
+        }))
+    }
+
+    async fn fill(
+        self: &Arc<Self>,
+        key: &str,
+        token: Token,
+        value: Fill,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        let grant = lock(&self.grants).remove(&token);
+        let bytes = match grant.and_then(|grant| self.encoded(grant, &value)) {
+            Some(Ok(bytes)) => bytes,
+            None => return self.release(key, token).await.map(|_| false),
+            Some(Err(error)) => {
                 // Whoever waits for it need not wait until the lease ends.
                 let _ = self.release(key, token).await;
-                return Err(match error {
-                    EncodeError::TooLarge { bytes, limit } => Error::TooLarge { bytes, limit },
-                    EncodeError::Value(_) | EncodeError::Feature(_) => Error::Refused,
-                });
+                return Err(error);
             }
         };
         let wake = self.message(Kind::Wake, key);
@@ -495,7 +625,7 @@ impl Inner {
         // They lose what they would have heard, and look again by themselves.
         let forgotten =
             if parked.len() >= MOST { std::mem::take(&mut *parked) } else { HashMap::new() };
-        parked.insert(key.to_owned(), self.waiters.wait(key));
+        parked.insert(key.to_owned(), self.ears.waiters.wait(key));
         drop(parked);
         drop(forgotten);
     }
@@ -514,7 +644,12 @@ impl Inner {
     }
 
     fn message(&self, kind: Kind, text: &str) -> Vec<u8> {
-        Message { kind, sender: self.sender, text }.bytes()
+        Message { kind, sender: self.ears.sender, text }.bytes()
+    }
+
+    /// Tells the others that a key was changed.
+    fn changed(&self, key: &str) -> Vec<u8> {
+        self.message(Kind::Invalidated, key)
     }
 
     fn server_millis(&self, at: Instant) -> Option<u64> {
@@ -539,6 +674,14 @@ impl Inner {
         };
         self.connection.note(stamp, sent);
         Ok(stamp)
+    }
+}
+
+/// What a script of several answered, or the error that the server made of it.
+fn answer_of<C: Command>(answer: Value) -> Result<Answer<C::Outcome>, Failure> {
+    match answer {
+        Value::ServerError(error) => Err(Failure::of_server(&error)),
+        answer => C::answer(answer).ok_or(Failure::Garbage),
     }
 }
 

@@ -7,16 +7,16 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     backoff,
     race::{Either, race},
-    subscriber::{Kind, Listener, Message},
+    subscriber::{Kind, Message},
 };
 use crate::{
-    remote::Change,
+    remote::Reason,
     sync::{Mutex, lock},
 };
 
 /// The waiters of a process, by key.
 pub(crate) struct Waiters {
-    keys: Mutex<HashMap<Box<str>, watch::Sender<Change>>>,
+    keys: Mutex<HashMap<Box<str>, watch::Sender<Reason>>>,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -35,7 +35,7 @@ impl Waiters {
         let changes = if let Some(changes) = keys.get(key) {
             changes.subscribe()
         } else {
-            let (sender, changes) = watch::channel(Change::Poll);
+            let (sender, changes) = watch::channel(Reason::Poll);
             keys.insert(key.into(), sender);
             changes
         };
@@ -43,13 +43,13 @@ impl Waiters {
         Waiter { waiters: Arc::clone(self), key: key.into(), changes: Some(changes), polls: 0 }
     }
 
-    fn tell(&self, key: &str, change: Change) {
+    fn tell(&self, key: &str, change: Reason) {
         if let Some(changes) = lock(&self.keys).get(key) {
             changes.send_replace(change);
         }
     }
 
-    fn tell_all(&self, change: Change) {
+    fn tell_all(&self, change: Reason) {
         for changes in lock(&self.keys).values() {
             changes.send_replace(change);
         }
@@ -61,22 +61,19 @@ impl Waiters {
     }
 }
 
-impl Listener for Waiters {
-    fn message(&self, message: Message<'_>) {
+impl Waiters {
+    pub(crate) fn message(&self, message: Message<'_>) {
         match message.kind {
-            Kind::Wake => self.tell(message.text, Change::Woken),
-            Kind::Invalidated => self.tell(message.text, Change::Invalidated),
-            Kind::Clear => self.tell_all(Change::Invalidated),
+            Kind::Wake => self.tell(message.text, Reason::Woken),
+            Kind::Invalidated => self.tell(message.text, Reason::Invalidated),
+            Kind::Clear => self.tell_all(Reason::Invalidated),
             Kind::Tag => {}
         }
     }
 
-    fn connected(&self) {
-        self.tell_all(Change::Poll);
-    }
-
-    fn broken(&self) {
-        self.tell_all(Change::Poll);
+    /// What they wait for may have gone unheard.
+    pub(crate) fn look_again(&self) {
+        self.tell_all(Reason::Poll);
     }
 }
 
@@ -85,25 +82,25 @@ pub(crate) struct Waiter {
     waiters: Arc<Waiters>,
     key: Box<str>,
     /// `None` only while it is dropped.
-    changes: Option<watch::Receiver<Change>>,
+    changes: Option<watch::Receiver<Reason>>,
     polls: u32,
 }
 
 impl Waiter {
     /// Returns when the key may have changed since the last call, or since it began to wait;
     /// at once when `gone` does: Redis is, and there is nothing to wait for.
-    pub(crate) async fn changed(&mut self, gone: impl Future<Output = ()>) -> Change {
+    pub(crate) async fn changed(&mut self, gone: impl Future<Output = ()>) -> Reason {
         let pause = backoff::pause(PAUSES, self.polls, (self.waiters.random)());
         let Some(changes) = &mut self.changes else {
-            return Change::Poll;
+            return Reason::Poll;
         };
         match timeout(pause, race(changes.changed(), gone)).await {
             // The sender is in the table as long as somebody waits.
             Ok(Either::First(_)) => *changes.borrow_and_update(),
-            Ok(Either::Second(())) => Change::Poll,
+            Ok(Either::Second(())) => Reason::Poll,
             Err(_) => {
                 self.polls += 1;
-                Change::Poll
+                Reason::Poll
             }
         }
     }
@@ -143,11 +140,11 @@ mod tests {
         let mut waiter = waiters.wait("a");
         waiters.message(message(Kind::Wake, "a"));
         let began = Instant::now();
-        assert_eq!(waiter.changed(pending()).await, Change::Woken);
+        assert_eq!(waiter.changed(pending()).await, Reason::Woken);
         waiters.message(message(Kind::Invalidated, "a"));
-        assert_eq!(waiter.changed(pending()).await, Change::Invalidated);
+        assert_eq!(waiter.changed(pending()).await, Reason::Invalidated);
         waiters.message(message(Kind::Clear, ""));
-        assert_eq!(waiter.changed(pending()).await, Change::Invalidated);
+        assert_eq!(waiter.changed(pending()).await, Reason::Invalidated);
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
@@ -159,7 +156,7 @@ mod tests {
         let mut waiter = waiters.wait("a");
         waiters.message(message(Kind::Wake, "b"));
         waiters.message(message(Kind::Tag, "a"));
-        assert_eq!(waiter.changed(pending()).await, Change::Poll);
+        assert_eq!(waiter.changed(pending()).await, Reason::Poll);
         drop(other);
     }
 
@@ -171,7 +168,7 @@ mod tests {
             let mut last = Duration::ZERO;
             for _ in 0..10 {
                 let began = Instant::now();
-                assert_eq!(waiter.changed(pending()).await, Change::Poll);
+                assert_eq!(waiter.changed(pending()).await, Reason::Poll);
                 let pause = began.elapsed();
                 // Tokio's clock has milliseconds.
                 assert!(pause >= PAUSES.0 && pause <= PAUSES.1 + Duration::from_millis(1));
@@ -186,11 +183,9 @@ mod tests {
         let waiters = Waiters::new(|| 7);
         let mut waiter = waiters.wait("a");
         let began = Instant::now();
-        assert_eq!(waiter.changed(async {}).await, Change::Poll);
-        waiters.broken();
-        assert_eq!(waiter.changed(pending()).await, Change::Poll);
-        waiters.connected();
-        assert_eq!(waiter.changed(pending()).await, Change::Poll);
+        assert_eq!(waiter.changed(async {}).await, Reason::Poll);
+        waiters.look_again();
+        assert_eq!(waiter.changed(pending()).await, Reason::Poll);
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 

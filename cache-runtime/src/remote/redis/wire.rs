@@ -22,9 +22,10 @@ pub(crate) enum Request {
     Pipeline(Pipeline),
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script(&'static Script, Cmd),
-    /// As `Script`, and a command behind it on the same way: answered with an array of two, where
-    /// an error of the command is an element, and one of the script is the answer to all.
-    ScriptAnd(&'static Script, Cmd, Cmd),
+    /// As `Script`, several times, and other commands behind them on the same way: answered with an
+    /// array, with the errors of the single commands in it. An error of all calls of the script is
+    /// the answer to all.
+    Scripts(&'static Script, Vec<Cmd>, Vec<Cmd>),
 }
 
 impl Request {
@@ -32,12 +33,11 @@ impl Request {
         Self::Script(command.script(), command.by_sha())
     }
 
-    /// A call of a script, and a command on the same way.
-    pub(crate) fn and(self, command: Cmd) -> Self {
-        match self {
-            Self::Script(script, call) => Self::ScriptAnd(script, call, command),
-            other => other,
-        }
+    /// All of these, which are one and the same script, and a command on the same way.
+    pub(crate) fn all<C: Command>(commands: &[C], and: Option<Cmd>) -> Option<Self> {
+        let script = commands.first()?.script();
+        let calls = commands.iter().map(Command::by_sha).collect();
+        Some(Self::Scripts(script, calls, and.into_iter().collect()))
     }
 }
 
@@ -152,38 +152,56 @@ pub(super) async fn send(mut wire: Wire, request: Request) -> Result<Value, Fail
 async fn send_other(mut wire: Wire, request: Request) -> Result<Value, Failure> {
     match request {
         Request::Command(command) => answer(wire.send_packed_command(&command).await),
-        Request::Pipeline(pipeline) => {
-            let count = pipeline.len();
-            let answers = wire.send_packed_commands(&pipeline, 0, count).await;
-            answers.map(Value::Array).map_err(|error| Failure::of_client(&error))
-        }
+        Request::Pipeline(pipeline) => many(&mut wire, &pipeline).await.map(Value::Array),
         Request::Script(script, call) => match answer(wire.send_packed_command(&call).await) {
             Err(Failure::Refused("NOSCRIPT")) => {
                 answer(wire.send_packed_command(&whole(script, &call)).await)
             }
             answered => answered,
         },
-        Request::ScriptAnd(script, call, command) => {
-            match both(&mut wire, call.clone(), &command).await {
-                Err(Failure::Refused("NOSCRIPT")) => {
-                    both(&mut wire, whole(script, &call), &command).await
+        Request::Scripts(script, calls, others) => {
+            let all = pipeline(calls.iter().chain(&others));
+            let mut answers = many(&mut wire, &all).await?;
+            // Of those that ran nothing is to be repeated.
+            let again: Vec<_> = (0..calls.len()).filter(|at| is_unknown(&answers[*at])).collect();
+            if !again.is_empty() {
+                let calls: Vec<_> = again.iter().map(|at| whole(script, &calls[*at])).collect();
+                let repeated = many(&mut wire, &pipeline(&calls)).await?;
+                for (at, answer) in again.into_iter().zip(repeated) {
+                    answers[at] = answer;
                 }
-                answered => answered,
+            }
+            let refused = answers[..calls.len()].iter().map(|answer| match answer {
+                Value::ServerError(error) => Some(Failure::of_server(error)),
+                _ => None,
+            });
+            match refused.collect::<Option<Vec<_>>>().as_deref() {
+                Some([failure, ..]) => Err(*failure),
+                _ => Ok(Value::Array(answers)),
             }
         }
     }
 }
 
-async fn both(wire: &mut Wire, call: Cmd, command: &Cmd) -> Result<Value, Failure> {
+/// Whether the server did not know the script.
+fn is_unknown(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "NOSCRIPT")
+}
+
+fn pipeline<'a>(commands: impl IntoIterator<Item = &'a Cmd>) -> Pipeline {
     let mut pipeline = Pipeline::new();
-    pipeline.add_command(call).add_command(command.clone());
-    match wire.send_packed_commands(&pipeline, 0, 2).await {
-        Ok(answers) => match answers.first() {
-            Some(Value::ServerError(error)) => Err(Failure::of_server(error)),
-            _ => Ok(Value::Array(answers)),
-        },
-        Err(error) => Err(Failure::of_client(&error)),
+    for command in commands {
+        pipeline.add_command(command.clone());
     }
+    pipeline
+}
+
+/// An answer to each.
+async fn many(wire: &mut Wire, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+    let count = commands.len();
+    let answers = wire.send_packed_commands(commands, 0, count).await;
+    let answers = answers.map_err(|error| Failure::of_client(&error))?;
+    if answers.len() == count { Ok(answers) } else { Err(Failure::Garbage) }
 }
 
 pub(super) fn answer(answered: redis::RedisResult<Value>) -> Result<Value, Failure> {

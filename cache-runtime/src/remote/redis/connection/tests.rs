@@ -26,6 +26,7 @@ use self::{
 };
 use super::{
     super::{
+        ears::Ears,
         failure::Failure,
         scripts::{Command, Rest, Script},
         subscriber::{Kind, Listener, Message},
@@ -35,7 +36,7 @@ use super::{
     },
     *,
 };
-use crate::remote::Change;
+use crate::remote::Reason;
 
 const BUDGET: Duration = Duration::from_millis(100);
 const KEY: &str = ":larder:shop";
@@ -64,8 +65,13 @@ impl Greet for Hook {
 struct Deaf;
 
 impl Listener for Deaf {
+    fn now(&self) -> u64 {
+        0
+    }
+
     fn message(&self, _: Message<'_>) {}
-    fn connected(&self) {}
+    fn connected(&self, _: u64) {}
+    fn proven(&self, _: u64) {}
     fn broken(&self) {}
 }
 
@@ -182,11 +188,13 @@ async fn a_script_is_sent_once_and_again_when_the_server_has_lost_it() {
     let time = cmd("HGET").arg(KEY).arg("stamp").take();
     assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "OK");
     for _ in 0..2 {
-        let both = run(&connection, call().and(time.clone())).await.unwrap();
-        assert_eq!(both, Value::Array(vec![expected.clone(), bulk("1700000000000001")]));
+        let all = Request::all(&[Echo, Echo], Some(time.clone())).unwrap();
+        let all = run(&connection, all).await.unwrap();
+        let stamp = bulk("1700000000000001");
+        assert_eq!(all, Value::Array(vec![expected.clone(), expected.clone(), stamp]));
     }
     let stats = server.command(&["INFO", "commandstats"]);
-    assert!(stats.contains("cmdstat_eval:calls=3,"), "{stats}");
+    assert!(stats.contains("cmdstat_eval:calls=4,"), "{stats}");
 }
 
 #[tokio::test]
@@ -700,12 +708,18 @@ impl Heard {
 }
 
 impl Listener for Heard {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn proven(&self, _: u64) {}
+
     fn message(&self, message: Message<'_>) {
         let text = format!("{:?} {}", message.kind, message.text);
         self.0.lock().unwrap().push(text);
     }
 
-    fn connected(&self) {
+    fn connected(&self, _: u64) {
         self.0.lock().unwrap().push("connected".to_owned());
     }
 
@@ -762,8 +776,8 @@ async fn a_subscription_that_breaks_is_taken_again() {
 async fn a_waiter_is_woken_by_a_message_and_leaves_a_server_that_is_gone() {
     let mut server = RedisServer::start();
     let waiters = Waiters::new(|| 9_999_999);
-    let connection =
-        Connection::new(settings(&server.url()), Hook::default(), waiters.clone() as _);
+    let ears = Ears::new(Arc::clone(&waiters), [0; 8]);
+    let connection = Connection::new(settings(&server.url()), Hook::default(), ears as _);
     until_up(&connection).await;
     until(async || connection.counts().subscriptions == 1).await;
     let mut waiter = waiters.wait("shop:a");
@@ -771,14 +785,14 @@ async fn a_waiter_is_woken_by_a_message_and_leaves_a_server_that_is_gone() {
     let mut woken = false;
     for _ in 0..20 {
         run(&connection, publish(KEY, &message.bytes())).await.unwrap();
-        woken |= waiter.changed(connection.broken()).await == Change::Woken;
+        woken |= waiter.changed(connection.broken()).await == Reason::Woken;
     }
     assert!(woken);
     server.kill();
     until_down(&connection).await;
     timeout(BUDGET, connection.broken()).await.unwrap();
     for _ in 0..3 {
-        assert_eq!(waiter.changed(connection.broken()).await, Change::Poll);
+        assert_eq!(waiter.changed(connection.broken()).await, Reason::Poll);
     }
 }
 

@@ -8,7 +8,7 @@ local channel, message = ARGV[1], ARGV[2]
 local code
 local entry = read()
 if entry.is == 'hold' then
-  redis.call('SETRANGE', key, 1, string.char(bit.bor(entry.flags, 1)))
+  contend(entry)
   code = 2
 else
   code = redis.call('UNLINK', key)

@@ -44,6 +44,20 @@ local function read()
   }
 end
 
+-- The tokens of a hold but for one; nothing if that is not among them.
+local function others_than(token)
+  local tokens = redis.call('GETRANGE', key, 2, -1)
+  for at = 1, #tokens, 16 do
+    if tokens:sub(at, at + 15) == token then return tokens:sub(1, at - 1) .. tokens:sub(at + 16) end
+  end
+  return nil
+end
+
+-- Lets the writers of a hold know that they were not alone.
+local function contend(hold)
+  redis.call('SETRANGE', key, 1, string.char(bit.bor(hold.flags, 1)))
+end
+
 -- Puts a time and a token into the value that stands there; its expiry stays.
 local function elect(refresh_until, token)
   redis.call('SETRANGE', key, 36, struct.pack('>I8', refresh_until) .. token)

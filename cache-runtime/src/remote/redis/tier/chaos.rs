@@ -119,7 +119,7 @@ impl World {
                 }
                 done
             } else {
-                let done = tier.invalidate(&format!("shop:{key}")).await.is_ok();
+                let done = super::tests::invalidate(&tier, &format!("shop:{key}")).await.is_ok();
                 if done {
                     for floors in &self.floors {
                         floors[key].fetch_max(written, SeqCst);

@@ -64,6 +64,10 @@ pub(super) fn value(payload: &str) -> Fill {
     }
 }
 
+pub(super) async fn invalidate(tier: &RedisTier, key: &str) -> Result<(), Error> {
+    tier.invalidate(&[key.to_owned()]).await.remove(0)
+}
+
 async fn store(tier: &RedisTier, payload: &str) {
     let token = Token(u128::from(payload.len() as u64) + 1000);
     assert_eq!(tier.lease(KEY, token, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
@@ -108,7 +112,7 @@ async fn a_none_and_a_compressed_value_are_found() {
     let long = "a".repeat(10_000);
     store(&one, &long).await;
     assert_eq!(found(&one).await.payload, long.as_bytes());
-    one.invalidate(KEY).await.unwrap();
+    invalidate(&one, KEY).await.unwrap();
     one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
     one.fill(KEY, MINE, Fill { negative: true, ..value("") }, BUDGET).await.unwrap();
     let none = found(&one).await;
@@ -126,7 +130,7 @@ async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
     // Before the waiter waits: what comes after its LEASE is heard.
     assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
     let mut changes = Vec::new();
-    while changes.last() != Some(&Change::Woken) {
+    while changes.last() != Some(&Reason::Woken) {
         changes.push(two.changed(KEY).await.unwrap());
         assert!(changes.len() < 100, "{changes:?}");
     }
@@ -135,32 +139,32 @@ async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
         Leased::Found(found) => assert_eq!(found.payload, b"1"),
         leased => panic!("{leased:?}"),
     }
-    assert!(lock(&two.inner.parked).is_empty() && two.inner.waiters.len() == 0);
+    assert!(lock(&two.inner.parked).is_empty() && two.inner.ears.waiters.len() == 0);
 }
 
 #[tokio::test]
 async fn a_release_wakes_and_an_invalidation_says_so() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    for (change, invalidate) in [(Change::Woken, false), (Change::Invalidated, true)] {
+    for (change, is_invalidation) in [(Reason::Woken, false), (Reason::Invalidated, true)] {
         assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
         assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
-        if invalidate {
-            one.invalidate(KEY).await.unwrap();
+        if is_invalidation {
+            invalidate(&one, KEY).await.unwrap();
             assert!(!one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap(), "its lease is gone");
         } else {
             assert!(one.release(KEY, MINE).await.unwrap());
             assert!(!one.release(KEY, MINE).await.unwrap());
         }
-        let mut seen = Change::Poll;
+        let mut seen = Reason::Poll;
         for _ in 0..100 {
             seen = two.changed(KEY).await.unwrap();
-            if seen != Change::Poll {
+            if seen != Reason::Poll {
                 break;
             }
         }
         // A refused fill wakes as well, so of two messages the last one may be seen.
-        assert!(seen == change || invalidate && seen == Change::Woken, "{seen:?}");
+        assert!(seen == change || is_invalidation && seen == Reason::Woken, "{seen:?}");
         assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
         two.release(KEY, OTHER).await.unwrap();
     }
@@ -174,7 +178,7 @@ async fn a_wait_ends_when_redis_is_gone() {
     assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
     server.kill();
     until(async || !two.is_usable()).await;
-    assert_eq!(two.changed(KEY).await.unwrap(), Change::Poll);
+    assert_eq!(two.changed(KEY).await.unwrap(), Reason::Poll);
     assert!(matches!(two.get(KEY, BUDGET).await, Err(Error::Unavailable)));
 }
 
@@ -230,7 +234,7 @@ async fn a_value_that_is_newer_than_what_is_known_of_the_stamp_is_found() {
     // No heart beats between the clear and the read.
     for payload in ["1", "22", "333"] {
         one.clear().await.unwrap();
-        one.invalidate(KEY).await.unwrap();
+        invalidate(&one, KEY).await.unwrap();
         store(&one, payload).await;
         assert_eq!(found(&two).await.payload, payload.as_bytes());
     }
@@ -416,7 +420,7 @@ async fn a_server_with_old_data_is_outdated_once_for_all() {
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
     store(&one, "1").await;
     server.command(&["SAVE"]);
-    one.invalidate(KEY).await.unwrap();
+    invalidate(&one, KEY).await.unwrap();
     server.restart();
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "it came back");
     up(&one).await;
@@ -471,7 +475,7 @@ async fn a_full_server_refuses_and_serves() {
     // A process that comes new can read, too: there is nothing to write about the service.
     let two = tier(&server.url()).await;
     assert_eq!(found(&two).await.payload, b"1");
-    one.invalidate(KEY).await.unwrap();
+    invalidate(&one, KEY).await.unwrap();
 }
 
 #[tokio::test]
@@ -492,5 +496,5 @@ async fn everything_in_memory_is_given_back() {
         one.release(&key, OTHER).await.unwrap();
     }
     assert!(lock(&one.inner.grants).is_empty());
-    assert!(lock(&one.inner.parked).is_empty() && one.inner.waiters.len() == 0);
+    assert!(lock(&one.inner.parked).is_empty() && one.inner.ears.waiters.len() == 0);
 }

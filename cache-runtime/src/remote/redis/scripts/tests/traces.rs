@@ -174,7 +174,7 @@ fn sixty_four_callers_at_once_get_one_lease() {
                         ask: Ask::Load,
                         seen: &[],
                     };
-                    let reply = command.by_body().query(&mut connection).unwrap();
+                    let reply = by_body(&command).query(&mut connection).unwrap();
                     matches!(Lease::answer(reply).unwrap().outcome, Leased::Granted(_))
                 })
             })

@@ -1,0 +1,113 @@
+use std::{fmt, time::Duration};
+
+use super::{Write, hold, land};
+use crate::{
+    call::{Entry, Holds, IntoEntry},
+    error::Error,
+};
+
+/// What `#[invalidates]` and `#[updates]` put around a body.
+///
+/// Armed from the moment the body starts. Dropped while it is, nobody knows whether the body changed
+/// something (its COMMIT may be on its way), so the entries are invalidated in the background.
+#[derive(Default)]
+#[must_use = "a change does nothing until it begins"]
+pub struct Change {
+    writes: Vec<Write>,
+    is_held: bool,
+    /// How long the hold lasts if this process dies, where the attribute says it.
+    term: Option<Duration>,
+    always: bool,
+    is_armed: bool,
+}
+
+impl Change {
+    /// Of no entry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `hold = "5s"`
+    pub fn hold(mut self, millis: u64) -> Self {
+        self.is_held = true;
+        self.term = Some(Duration::from_millis(millis));
+        self
+    }
+
+    /// `on = "always"`
+    pub fn always(mut self) -> Self {
+        self.always = true;
+        self
+    }
+
+    /// An entry to invalidate: before the body, or after it.
+    pub fn target(&mut self, entry: impl IntoEntry) {
+        self.writes.push(entry.into_entry().write());
+    }
+
+    /// The entry of `#[updates]`.
+    pub fn updates<T: IntoEntry>(&mut self, entry: T) -> Entry<T::Output> {
+        let entry = entry.into_entry();
+        self.is_held = true;
+        self.writes.push(entry.write());
+        entry
+    }
+
+    /// The body is about to start. What cannot be held is changed unheld.
+    pub async fn begin(&mut self) {
+        // It was counted, and the change is one like others.
+        let _ = self.begin_required().await;
+    }
+
+    /// The same, where it has to be held.
+    ///
+    /// # Errors
+    ///
+    /// An entry could not be held.
+    pub async fn begin_required(&mut self) -> Result<(), Error> {
+        self.is_armed = true;
+        if self.is_held { hold(&mut self.writes, self.term).await } else { Ok(()) }
+    }
+
+    /// The value that the body has given the entry of `#[updates]`.
+    pub fn put<R: Holds<V, M>, V, M>(&mut self, entry: &Entry<R>, value: V) {
+        if let (Some(write), Some(made)) = (self.writes.first_mut(), entry.made(value)) {
+            write.put(made);
+        }
+    }
+
+    /// The body returned `Ok`, `Some`, or what is neither of a `Result` nor of an `Option`.
+    pub async fn succeeded(mut self) {
+        let writes = self.disarm();
+        // What did not land is repaired.
+        let _ = land(writes).await;
+    }
+
+    /// The body returned `Err` or `None`.
+    pub async fn failed(mut self) {
+        let always = self.always;
+        let mut writes = self.disarm();
+        // A hold has to end, whatever came of it.
+        writes.retain(|write| always || write.is_held());
+        let _ = land(writes).await;
+    }
+
+    fn disarm(&mut self) -> Vec<Write> {
+        self.is_armed = false;
+        std::mem::take(&mut self.writes)
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change").field("entries", &self.writes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if self.is_armed {
+            self.disarm().into_iter().for_each(Write::abandon);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a writer does to entries: it invalidates them, or puts values into them, with or without a
+//! hold around the change.
+//!
+//! Everything that changes an entry comes through here: `invalidate()` and `put()` of a call, the
+//! attributes, and the explicit form for a transaction.
+
+mod attribute;
+mod hold;
+mod invalidation;
+
+use std::time::Duration;
+
+pub use attribute::Change;
+pub use invalidation::Invalidation;
+
+use self::hold::Held;
+use crate::{
+    cache::Cache,
+    call::{Call, Made},
+    error::Error,
+    key::{KeyText, Lookup},
+    local::{Flights, Kept, Named, Stamp},
+    remote::{self, Fill, Hold, Repair, Settlement},
+};
+
+/// One entry that a writer changes.
+pub(crate) struct Write {
+    target: Target,
+    held: Option<Held>,
+    value: Option<Made>,
+}
+
+/// Which entry.
+#[derive(Clone)]
+struct Target {
+    cache: Cache,
+    name: Named,
+    /// Where it was named by a call.
+    call: Option<Call>,
+}
+
+impl Target {
+    fn lookup(&self) -> Option<Lookup<'_>> {
+        self.call.as_ref().map(Call::lookup)
+    }
+
+    fn key(&self) -> String {
+        self.name.text.to_text()
+    }
+}
+
+impl Write {
+    pub(crate) fn of(call: &Call) -> Self {
+        let cache = call.cache().clone();
+        let name = cache.flights.name(call.text());
+        Self { target: Target { cache, name, call: Some(call.clone()) }, held: None, value: None }
+    }
+
+    /// By a key as the user wrote it.
+    pub(crate) fn of_key(cache: &Cache, key: &str) -> Self {
+        let name = cache.flights.name(KeyText::literal(key));
+        Self { target: Target { cache: cache.clone(), name, call: None }, held: None, value: None }
+    }
+
+    /// It is to be stored if nobody else has changed the entry since the hold began.
+    pub(crate) fn put(&mut self, value: Made) {
+        self.value = Some(value);
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Nobody knows whether the change took place: invalidates in the background.
+    fn abandon(self) {
+        let Self { target, held, .. } = self;
+        match held {
+            Some(held) => drop(held),
+            None if target.cache.remote.is_none() => outdate(&target),
+            None => drop(repair(&target)),
+        }
+    }
+}
+
+fn outdate(target: &Target) {
+    Flights::outdate(&target.cache, &target.name, target.lookup());
+}
+
+/// From now on this process neither reads nor stores the key, until its invalidation has landed.
+fn repair(target: &Target) -> Repair {
+    let Target { cache, name, .. } = target;
+    let number = Flights::suspend(cache, name, target.lookup());
+    Repair::armed(cache, name.clone(), number)
+}
+
+/// Begins the change of entries: until they have landed nobody stores them, for `term` at most if
+/// this process dies; without one as long as a lease.
+///
+/// An error says that some could not be held, and these are changed all the same.
+pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result<(), Error> {
+    for write in &mut *writes {
+        write.held = Some(Held::begin(write.target.clone()));
+    }
+    let mut outcome = Ok(());
+    for cache in caches(writes) {
+        let term = term.unwrap_or(cache.settings.lease);
+        let mut held: Vec<_> = writes
+            .iter_mut()
+            .filter_map(|write| write.held.as_mut())
+            .filter(|held| held.is_in(&cache))
+            .collect();
+        let holds: Vec<Hold> = held.iter().filter_map(|held| held.hold().cloned()).collect();
+        let Some(remote) = cache.remote.as_ref().filter(|_| !holds.is_empty()) else {
+            continue;
+        };
+        let answers = remote.hold(&holds, term, false).await;
+        for (held, answer) in held.iter_mut().zip(answers) {
+            match answer {
+                Ok(()) => held.granted(term),
+                Err(error) => {
+                    cache.count_unheld();
+                    outcome = Err(error);
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// Lands changes: once this has returned `Ok`, no call returns a value from before any of them.
+///
+/// All are attempted. What does not land, also because this is dropped, is repaired in the
+/// background, and until then this process does not trust it.
+pub(crate) async fn land(writes: Vec<Write>) -> Result<(), Error> {
+    let count = writes.len();
+    // Before the first await: from here on a future that is dropped has done its half.
+    let mut on_their_way = Vec::new();
+    for write in writes {
+        match write.held {
+            None if write.target.cache.remote.is_none() => outdate(&write.target),
+            None => on_their_way.push(Way::Invalidation(repair(&write.target), write.target)),
+            Some(held) if held.hold().is_none() => held.settle_here(write.value),
+            Some(held) => on_their_way.push(Way::Settlement(held, write.value)),
+        }
+    }
+    let mut failed = Vec::new();
+    while let Some(cache) = on_their_way.first().map(|way| way.target().cache.clone()) {
+        let (here, elsewhere) =
+            on_their_way.into_iter().partition(|way| way.target().cache.is(&cache));
+        on_their_way = elsewhere;
+        land_in(&cache, here, &mut failed).await;
+    }
+    match failed.pop() {
+        None => Ok(()),
+        Some((_, error)) if count == 1 => Err(error),
+        Some((key, source)) => {
+            let keys = failed.into_iter().map(|(key, _)| key).chain([key]).collect();
+            Err(Error::NotLanded { keys, source: Box::new(source) })
+        }
+    }
+}
+
+/// A change on its way to the remote tier. Dropped, it is repaired.
+enum Way {
+    Invalidation(Repair, Target),
+    Settlement(Held, Option<Made>),
+}
+
+impl Way {
+    fn target(&self) -> &Target {
+        match self {
+            Self::Invalidation(_, target) => target,
+            Self::Settlement(held, _) => held.target(),
+        }
+    }
+}
+
+async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)>) {
+    let Some(remote) = &cache.remote else {
+        return;
+    };
+    let (mut keys, mut invalidations) = (Vec::new(), Vec::new());
+    let (mut settlements, mut settled) = (Vec::new(), Vec::new());
+    for way in ways {
+        match way {
+            Way::Invalidation(repair, target) => {
+                keys.push(cache.remote_key(&target.name.text));
+                invalidations.push((repair, target));
+            }
+            Way::Settlement(held, made) => {
+                held.end().await;
+                // A hold that came too late cannot say who changed the entry before it.
+                let made = made.filter(|_| held.is_granted());
+                let (entry, value) = match made.map(|made| valued(&held, made)) {
+                    Some(Ok((entry, value))) => (Some(entry), value),
+                    None => (None, None),
+                    Some(Err(error)) => {
+                        failed.push((held.target().key(), error));
+                        (None, None)
+                    }
+                };
+                if let Some(hold) = held.hold().cloned() {
+                    settlements.push(Settlement { hold, value });
+                    settled.push((held, entry));
+                }
+            }
+        }
+    }
+    if !keys.is_empty() {
+        let answers = remote.invalidate(&keys).await;
+        for ((repair, target), answer) in invalidations.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => repair.landed(),
+                Err(error) => failed.push((target.key(), error)),
+            }
+        }
+    }
+    if !settlements.is_empty() {
+        let answers = remote.settle(settlements).await;
+        for ((held, entry), answer) in settled.into_iter().zip(answers) {
+            match answer {
+                Ok(was_alone) => held.settled(entry.filter(|_| was_alone)),
+                Err(error) => failed.push((held.target().key(), error)),
+            }
+        }
+    }
+}
+
+/// The entry of a value, and its form in the remote tier if it has one there.
+fn valued(held: &Held, made: Made) -> Result<(Kept, Option<Fill>), Error> {
+    let Target { cache, name, call } = held.target();
+    let now = cache.time.now();
+    // Its generation is that of the moment when it is kept.
+    let stamp = Stamp { slot: name.slot(), generation: 0, loaded: now, now };
+    let entry = (made.entry)(stamp);
+    let value = match call.as_ref().filter(|call| remote::of(cache, call).is_some()) {
+        Some(call) => Some(remote::encoded(call, &entry, made.life, Duration::ZERO)?),
+        None => None,
+    };
+    Ok((entry, value))
+}
+
+/// The caches of these, each once.
+fn caches(writes: &[Write]) -> Vec<Cache> {
+    let mut caches: Vec<Cache> = Vec::new();
+    for Write { target, .. } in writes {
+        if !caches.iter().any(|cache| cache.is(&target.cache)) {
+            caches.push(target.cache.clone());
+        }
+    }
+    caches
+}
