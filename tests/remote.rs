@@ -3,161 +3,21 @@
 
 mod common;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use common::{At, Process, Server, State, Verb, found};
-use larder::{__private::Token, Cache, CacheBuilder, Error, ManualClock, Options, Source, cached};
+use common::{
+    At, Server, State, Verb, found,
+    node::{Failed, KEY, LEASE, MOMENT, Node, RUN, Script, alone, job, pair},
+};
+use larder::{__private::Token, Cache, Error, ManualClock, Options, Source, cached};
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
-/// How long a run takes, in virtual time.
-const RUN: Duration = Duration::from_millis(100);
-
-/// The lease of the caches here.
-const LEASE: Duration = Duration::from_secs(10);
-
 /// What a wait for a run elsewhere may take longer than the lease.
 const POLL: Duration = Duration::from_millis(50);
-
-/// For whatever needs no time to happen.
-const MOMENT: Duration = Duration::from_millis(1);
-
-/// What the runs of a function do, in their order, and how many there were.
-#[derive(Debug, Default)]
-struct Script {
-    runs: AtomicU32,
-    failing: u32,
-    /// These take an hour.
-    stuck: u32,
-}
-
-impl Script {
-    fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// The first so many runs fail.
-    fn failing(failing: u32) -> Arc<Self> {
-        Arc::new(Self { failing, ..Self::default() })
-    }
-
-    /// The first so many runs take an hour.
-    fn stuck(stuck: u32) -> Arc<Self> {
-        Arc::new(Self { stuck, ..Self::default() })
-    }
-
-    /// A run: its number, or its number as an error.
-    async fn play(&self) -> Result<u32, Failed> {
-        let run = self.runs.fetch_add(1, SeqCst) + 1;
-        sleep(if run <= self.stuck { Duration::from_secs(3600) } else { RUN }).await;
-        if run <= self.failing { Err(Failed(run)) } else { Ok(run) }
-    }
-
-    fn runs(&self) -> u32 {
-        self.runs.load(SeqCst)
-    }
-}
-
-/// An error that is not shared with those who wait.
-#[derive(Debug, PartialEq)]
-struct Failed(u32);
-
-/// One process of the fleet.
-struct Node {
-    cache: Cache,
-    remote: Arc<Process>,
-    clock: ManualClock,
-}
-
-impl Node {
-    /// With bounds on time that a test does not reach.
-    fn new(server: &Arc<Server>, name: &'static str) -> Self {
-        let hour = Duration::from_secs(3_600);
-        Self::with(server, name, |cache| cache.redis_budget(hour).max_staleness(hour))
-    }
-
-    fn with(
-        server: &Arc<Server>,
-        name: &'static str,
-        settings: impl FnOnce(CacheBuilder) -> CacheBuilder,
-    ) -> Self {
-        let (remote, clock) = (server.connect(name), ManualClock::new());
-        let builder = Cache::builder("test").clock(clock.clone()).lease(LEASE);
-        let builder = settings(builder.remote(Arc::clone(&remote) as Arc<_>));
-        Self { cache: builder.build().unwrap(), remote, clock }
-    }
-
-    /// A call on a task of its own.
-    fn spawn<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        tokio::spawn(self.cache.scope(call))
-    }
-
-    /// `job` on a task of its own, which has got to where it waits.
-    async fn started(&self, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
-        let script = Arc::clone(script);
-        let call = self.spawn(async move { job(script, 1).await });
-        sleep(MOMENT).await;
-        call
-    }
-
-    async fn job(&self, script: &Arc<Script>) -> Result<u32, Failed> {
-        self.cache.scope(async { job(Arc::clone(script), 1).await }).await
-    }
-
-    /// What a reader of this process sees without running anything.
-    async fn peek(&self) -> Option<Result<u32, Failed>> {
-        self.cache.scope(async { job(Script::new(), 1).peek().await }).await
-    }
-
-    /// What the memory of this process has.
-    async fn kept(&self) -> Option<Result<u32, Failed>> {
-        self.remote.fail(Verb::Get);
-        let kept = self.peek().await;
-        self.remote.answer(Verb::Get);
-        kept
-    }
-
-    async fn invalidate(&self) -> Result<(), Error> {
-        self.cache.scope(async { job(Script::new(), 1).invalidate().await }).await
-    }
-
-    fn refused(&self) -> u64 {
-        self.cache.stats().functions.iter().map(|row| row.fills_refused).sum()
-    }
-}
-
-/// A server and one process.
-fn alone() -> (Arc<Server>, Node) {
-    let server = Server::new();
-    let node = Node::new(&server, "a");
-    (server, node)
-}
-
-/// A server and two processes.
-fn pair() -> (Arc<Server>, Node, Node) {
-    let server = Server::new();
-    let (a, b) = (Node::new(&server, "a"), Node::new(&server, "b"));
-    (server, a, b)
-}
-
-const KEY: &str = "test:job:1";
-
-#[cached(ttl = 60, key = "job:{id}", skip(script))]
-async fn job(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
-    script.play().await
-}
 
 mod reads {
     use super::*;
@@ -1588,7 +1448,7 @@ mod budgets {
             b.remote.delay(verb, BUDGET / 10);
         }
         b.remote.poll(BUDGET / 2);
-        let script = Arc::new(Script { stuck: 1, ..Script::default() });
+        let script = Script::stuck(1);
         let first = a.started(&script).await;
         let second = b.started(&script).await;
         sleep(50 * BUDGET).await;
@@ -1602,7 +1462,7 @@ mod budgets {
     async fn to_wait_for_another_run_spends_no_budget() {
         let server = Server::new();
         let (a, b) = (patient(&server, "a"), patient(&server, "b"));
-        let script = Arc::new(Script { stuck: 1, ..Script::default() });
+        let script = Script::stuck(1);
         let first = a.started(&script).await;
         let second = b.started(&script).await;
         sleep(5 * BUDGET).await;

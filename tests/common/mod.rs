@@ -10,6 +10,7 @@
 
 pub(crate) mod client;
 pub(crate) mod member;
+pub(crate) mod node;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 
@@ -232,6 +233,7 @@ impl Server {
             memory: OnceLock::new(),
             link: Mutex::new(Link::Proven),
             attended: Mutex::default(),
+            refused: Mutex::default(),
         });
         self.world.lock().unwrap().processes.push(Arc::downgrade(&process));
         process
@@ -239,14 +241,14 @@ impl Server {
 
     /// As if a process that no test plays had said it.
     pub(crate) fn say(&self, message: &Message) {
-        self.tell(None, message);
+        self.tell("", message);
     }
 
     /// All but the one who says it are told.
-    fn tell(&self, sender: Option<&Process>, message: &Message) {
+    fn tell(&self, sender: &str, message: &Message) {
         let processes = self.world.lock().unwrap().processes.clone();
         for process in processes.iter().filter_map(Weak::upgrade) {
-            if !sender.is_some_and(|sender| std::ptr::eq(sender, &raw const *process)) {
+            if process.name != sender {
                 process.hear(message);
             }
         }
@@ -313,6 +315,8 @@ pub(crate) struct Process {
     link: Mutex<Link>,
     /// How often it was asked to see to its link.
     attended: Mutex<u32>,
+    /// Keys that nothing is done about.
+    refused: Mutex<Vec<String>>,
 }
 
 /// How messages come to a process.
@@ -334,6 +338,7 @@ enum Rule {
     Hang,
     Wait(Gate),
     Delay(Duration),
+    Lag(Gate),
 }
 
 /// What stops a command until a test lets it go.
@@ -341,6 +346,13 @@ enum Rule {
 pub(crate) struct Gate(Arc<Semaphore>);
 
 impl Gate {
+    async fn passed(&self) {
+        // A gate that is open is closed as a semaphore.
+        if let Ok(permit) = self.0.acquire().await {
+            permit.forget();
+        }
+    }
+
     /// Lets through the command that has waited the longest, or the next that comes.
     pub(crate) fn let_one_go(&self) {
         self.0.add_permits(1);
@@ -371,6 +383,23 @@ impl Process {
     /// From now on such commands take so long.
     pub(crate) fn delay(&self, verb: Verb, by: Duration) {
         self.rule(verb, At::Sent, Rule::Delay(by));
+    }
+
+    /// From now on such commands time out at once, and take effect when the gate lets them.
+    pub(crate) fn lag(&self, verb: Verb) -> Gate {
+        let gate = Gate(Arc::new(Semaphore::new(0)));
+        self.rule(verb, At::Sent, Rule::Lag(gate.clone()));
+        gate
+    }
+
+    /// From now on invalidations and settlements of this key are refused.
+    pub(crate) fn refuse(&self, key: &str) {
+        self.refused.lock().unwrap().push(key.to_owned());
+    }
+
+    /// From now on nothing is refused.
+    pub(crate) fn refuse_nothing(&self) {
+        self.refused.lock().unwrap().clear();
     }
 
     /// From now on who waits looks by itself, so often.
@@ -493,15 +522,10 @@ impl Process {
         let rule = self.rules.lock().unwrap().get(&(verb, at)).cloned();
         match rule {
             None => {}
-            Some(Rule::Fail) => return Err(Error::Unavailable),
+            Some(Rule::Fail | Rule::Lag(_)) => return Err(Error::Unavailable),
             Some(Rule::Hang) => std::future::pending().await,
             Some(Rule::Delay(by)) => tokio::time::sleep(by).await,
-            Some(Rule::Wait(gate)) => {
-                // A gate that is open is closed as a semaphore.
-                if let Ok(permit) = gate.0.acquire().await {
-                    permit.forget();
-                }
-            }
+            Some(Rule::Wait(gate)) => gate.passed().await,
         }
         Ok(())
     }
@@ -521,13 +545,13 @@ impl Process {
 }
 
 impl Process {
-    /// Sends a command about several keys, which is one step, and tells the others with it.
-    async fn send_all<T: Send, R: Send>(
+    /// Sends a command about several keys, and tells the others with each.
+    async fn send_all<T: Send + 'static, R: Send>(
         &self,
         verb: Verb,
         items: Vec<T>,
         key_of: impl Fn(&T) -> String + Send,
-        effect: impl Fn(&mut Key, T) -> R + Send,
+        effect: impl Fn(&mut Key, T) -> R + Send + 'static,
     ) -> Vec<Result<R, Error>> {
         let name = match verb {
             Verb::Hold => "HOLD",
@@ -535,19 +559,35 @@ impl Process {
             _ => "INVALIDATE",
         };
         let count = items.len();
-        for item in &items {
-            self.log(name, &key_of(item));
+        let items: Vec<_> = items.into_iter().map(|item| (key_of(&item), item)).collect();
+        for (key, _) in &items {
+            self.log(name, key);
         }
         let failed = || (0..count).map(|_| Err(Error::Unavailable)).collect();
+        let (server, sender) = (Arc::clone(&self.server), self.name);
+        let apply = move |key: &str, item| {
+            let answer = server.change(key, |state| effect(state, item));
+            server.tell(sender, &Message::Invalidated(key.to_owned()));
+            answer
+        };
+        let rule = self.rules.lock().unwrap().get(&(verb, At::Sent)).cloned();
+        if let Some(Rule::Lag(gate)) = rule {
+            tokio::spawn(async move {
+                gate.passed().await;
+                for (key, item) in items {
+                    apply(&key, item);
+                }
+            });
+            return failed();
+        }
         if self.pass(verb, At::Sent).await.is_err() {
             return failed();
         }
-        let mut answers = Vec::new();
-        for item in items {
-            let key = key_of(&item);
-            answers.push(Ok(self.server.change(&key, |state| effect(state, item))));
-            self.server.tell(Some(self), &Message::Invalidated(key));
-        }
+        let refused = self.refused.lock().unwrap().clone();
+        let answers = items.into_iter().map(|(key, item)| {
+            if refused.contains(&key) { Err(Error::Refused) } else { Ok(apply(&key, item)) }
+        });
+        let answers = answers.collect();
         if self.pass(verb, At::Answered).await.is_err() { failed() } else { answers }
     }
 }
@@ -705,7 +745,7 @@ impl Remote for Process {
             for key in keys {
                 self.server.change(&key, Key::invalidate);
             }
-            self.server.tell(Some(self), &Message::Cleared);
+            self.server.tell(self.name, &Message::Cleared);
             self.pass(Verb::Clear, At::Answered).await
         })
     }
