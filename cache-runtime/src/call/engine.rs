@@ -543,7 +543,7 @@ impl Call {
     /// Stores what a `put` made, or removes the entry if it made nothing that is stored.
     pub(crate) async fn put(&self, made: Option<Made>) -> Result<(), Error> {
         let mut writes = vec![Write::of(self)];
-        let Some(made) = made.filter(|_| self.cache().is_enabled()) else {
+        let Some(made) = made else {
             return change::land(writes).await;
         };
         let held = change::hold(&mut writes, None).await;

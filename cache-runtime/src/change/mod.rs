@@ -62,9 +62,10 @@ impl Write {
         Self { target: Target { cache: cache.clone(), name, call: None }, held: None, value: None }
     }
 
-    /// It is to be stored if nobody else has changed the entry since the hold began.
+    /// It is to be stored if nobody else has changed the entry since the hold began. A cache that is
+    /// switched off stores nothing.
     pub(crate) fn put(&mut self, value: Made) {
-        self.value = Some(value);
+        self.value = Some(value).filter(|_| self.target.cache.is_enabled());
     }
 
     fn is_held(&self) -> bool {
