@@ -2,7 +2,7 @@
 
 extern crate self as larder;
 
-pub use cache_macros::{KeyPart, cached};
+pub use cache_macros::{KeyPart, cached, invalidates, updates};
 #[doc(hidden)]
 pub use cache_runtime::__private;
 pub use cache_runtime::*;

@@ -5,7 +5,7 @@ use quote::ToTokens as _;
 use syn::{Attribute, FnArg, Receiver, ReceiverKind, Type, ext::IdentExt as _};
 
 use crate::{
-    args::{CachedArgs, Local, Ttl},
+    args::{CachedArgs, InvalidatesArgs, Local, Ttl, head},
     errors::{Errors, did_you_mean, nearest},
     signature::{Function, Shape},
     template::Template,
@@ -20,6 +20,19 @@ pub(crate) fn check_settings(args: &CachedArgs, errors: &mut Errors) {
         && local.millis > ttl.millis
     {
         errors.at(local.span, "`local` is longer than `ttl`; leave it out");
+    }
+}
+
+/// A hold is there before the body runs, and so has to know then what it is for.
+pub(crate) fn check_hold(args: &InvalidatesArgs, errors: &mut Errors) {
+    if args.hold.is_some() {
+        for target in &args.after {
+            let message = "`hold` needs its targets before the body runs; use a plain call instead \
+                           of `|out|`";
+            errors.on(head(target), message);
+        }
+    } else if let Some(required) = args.hold_required {
+        errors.at(required, "there is no hold to require; add `hold = \"5s\"`");
     }
 }
 

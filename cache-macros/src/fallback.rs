@@ -3,26 +3,22 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
-use syn::Path;
+use syn::{Attribute, Path};
 
 use crate::{
     check::is_inert,
     expand::typed,
-    signature::{Asyncness, Function},
+    signature::{Asyncness, Function, Shape},
 };
 
 /// Input: `async fn f(id: u64) -> R { … }`.
 /// Output: `fn f(id: u64) -> Cached<impl Future<Output = R>> { unexpanded(async move { … }) }`.
-pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
-    let Function { attrs, vis, sig, body } = function;
-    // One that wraps the body would meet a function that is not as it expects.
-    let outer = attrs.iter().filter(|attr| is_inert(attr));
-    let Some(shape) = function.shape() else {
-        return quote_spanned!(Span::mixed_site()=> #(#outer)* #vis #sig #body);
-    };
+pub(crate) fn cached(krate: &Path, function: &Function, shape: &Shape) -> TokenStream {
     let Asyncness::Native = shape.asyncness else {
-        return quote_spanned!(Span::mixed_site()=> #(#outer)* #vis #sig #body);
+        return unchanged(function);
     };
+    let Function { vis, sig, body, .. } = function;
+    let attrs = attrs(function);
     let output = &shape.output;
     let mut sig = sig.clone();
     sig.asyncness = None;
@@ -30,9 +26,9 @@ pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
         -> #krate::Cached<impl ::core::future::Future<Output = #output>>
     );
     let statements = body.stream();
-    let typed = shape.unnamed_output().is_none().then(|| typed(&shape));
+    let typed = typed(shape);
     quote_spanned!(Span::mixed_site()=>
-        #(#outer)*
+        #(#attrs)*
         #[allow(unused_variables, unused_mut)]
         #vis #sig {
             #krate::__private::unexpanded(async move {
@@ -41,4 +37,16 @@ pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
             })
         }
     )
+}
+
+/// The function as it is written.
+pub(crate) fn unchanged(function: &Function) -> TokenStream {
+    let Function { vis, sig, body, .. } = function;
+    let attrs = attrs(function);
+    quote_spanned!(Span::mixed_site()=> #(#attrs)* #vis #sig #body)
+}
+
+/// One that wraps the body would meet a function that is not as it expects.
+fn attrs(function: &Function) -> impl Iterator<Item = &Attribute> {
+    function.attrs.iter().filter(|attr| is_inert(attr))
 }

@@ -236,8 +236,9 @@ use proc_macro::TokenStream;
 ///
 /// # Other attributes
 ///
-/// Attributes that wrap the body (`#[tracing::instrument]`) go **above** this one; then they wrap
-/// the function, not the hits. Below it may stand only what leaves the body alone (docs, lints,
+/// [`#[invalidates]`](attr.invalidates.html) and [`#[updates]`](attr.updates.html) go below this one, and
+/// act when the function runs. Attributes that wrap the body (`#[tracing::instrument]`) go
+/// **above** this one; then they wrap the function, not the hits. Below it may stand only what leaves the body alone (docs, lints,
 /// `cfg`, `must_use`, …). What is behind a `cfg_attr` is not looked into.
 ///
 /// # A `Drop` that is late
@@ -245,7 +246,289 @@ use proc_macro::TokenStream;
 /// Arguments move into the run. On a hit they are dropped unused, as soon as the call is.
 #[proc_macro_attribute]
 pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute("cached", args.into(), item.into()).into()
+    expand::attribute("cached", args.into(), &item.into()).into()
+}
+
+/// Invalidates entries when an async function has changed what is in them.
+///
+/// ```
+/// use larder::{cached, invalidates};
+///
+/// # type Error = String;
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct User;
+/// #[cached(ttl = 60, key = "user:{id}")]
+/// async fn get_user(id: u64) -> Result<User, Error> {
+///     // SELECT …
+/// #   Ok(User)
+/// }
+///
+/// #[invalidates(get_user(id))]
+/// async fn rename(id: u64, name: String) -> Result<(), Error> {
+///     // UPDATE …
+/// #   Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// get_user(42).await?;
+/// rename(42, "Ada".to_owned()).await?;
+/// assert!(get_user(42).peek().await.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The function keeps its signature, and its callers get what it returned: what could not be
+/// invalidated is repeated in the background, and is no error of the function. It may be free,
+/// nested or generic, a method, an associated function, a method of a trait impl, or of an
+/// `#[async_trait]` impl.
+///
+/// It acts after `Ok`, after `Some`, and after whatever is neither `Result` nor `Option`; aliases
+/// of them are recognised. Of several layers the outermost decides, so that `Ok(None)` counts as
+/// `Ok`.
+///
+/// A body that panics, or whose future is dropped after it began, may have changed something: what
+/// is known by then is invalidated in the background. A client that hangs up while a `COMMIT` is on
+/// its way is the usual case.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | [a call](#targets) | <code>Cached&lt;_></code> or <code>Entry&lt;_></code> | one at least | taken before the body runs |
+/// | [a closure](#targets) | <code>&#124;out&#124; call</code> | – | taken after it, from the value inside the output |
+/// | [`hold`](#hold) | time | none | nothing is stored while the body runs |
+/// | [`hold_required`](#hold_required) | flag | off | without the hold the body does not run |
+/// | [`on`](#on) | `"ok"` or `"always"` | `"ok"` | whether it acts after `Err` and `None` too |
+/// | [`crate`](#crate) | path | `::larder` | where this crate is |
+///
+/// A time is a whole number of seconds, or `"250ms"`, `"5s"`, `"5m"`, `"1h30m"`, `"7d"`; it is
+/// above zero.
+///
+/// # Targets
+///
+/// Calls of cached functions, as many as there are to invalidate. They are not run: each is taken
+/// as the name of its entry, before the body, which may therefore move the arguments. The compiler
+/// checks them as what they are, so a renamed function is found and a wrong argument is an error.
+///
+/// `|out| call` is for keys that only the result knows. The closure gets a reference to the value
+/// inside the output: to the `T` of `Result<T, _>` and `Option<T>`. Beside it, the closure sees the
+/// arguments that the body has left: those that it does not use, and those that are `Copy`, as
+/// references are. When the body fails there is no value, and nothing is taken from it.
+///
+/// ```
+/// use larder::{cached, invalidates};
+///
+/// struct User { id: u64, name: String }
+/// struct Users { org: u64 }
+///
+/// #[cached(ttl = 60, key = "name:{name}")]
+/// async fn by_name(name: &str) -> Option<u64> { None }
+///
+/// impl Users {
+///     #[cached(ttl = 60, key = "list:{self.org}")]
+///     async fn list(&self) -> Vec<u64> { vec![] }
+///
+///     #[invalidates(self.list(), by_name(&name), |out| by_name(&out.name.to_lowercase()))]
+///     async fn add(&self, name: String) -> Result<User, String> {
+///         Ok(User { id: 1, name })
+///     }
+/// }
+/// ```
+///
+/// # `hold`
+///
+/// Keeps readers from storing what they read while the body is in the middle of its change, and
+/// invalidates when it begins, too. The hold is renewed as long as the body runs, so its length is
+/// not that of the body: it is how long nothing is stored after a crash. Without it, a process that
+/// dies between its `COMMIT` and the invalidation leaves the old value for its `ttl`.
+///
+/// A hold that cannot be had in Redis is counted, and the body runs without it. The targets have to
+/// be calls: a closure has nothing to hold before the body.
+///
+/// ```
+/// # use larder::{cached, invalidates};
+/// # #[cached(ttl = 60, key = "balance:{account}")]
+/// # async fn balance(account: u64) -> Result<i64, String> { Ok(0) }
+/// #[invalidates(balance(from), balance(to), hold = "5s")]
+/// async fn transfer(from: u64, to: u64, cents: i64) -> Result<(), String> {
+///     // BEGIN … COMMIT
+/// #   Ok(())
+/// }
+/// ```
+///
+/// # `hold_required`
+///
+/// The body runs only under its hold; without it, the function returns the error. So the error of
+/// the function has to be `From<larder::Error>`, as `anyhow::Error` and boxed errors are.
+///
+/// ```
+/// # use larder::{cached, invalidates};
+/// # #[cached(ttl = 60, key = "balance:{account}")]
+/// # async fn balance(account: u64) -> Result<i64, String> { Ok(0) }
+/// #[invalidates(balance(account), hold = "5s", hold_required)]
+/// async fn withdraw(account: u64, cents: i64) -> Result<(), larder::Error> {
+///     // BEGIN … COMMIT
+/// #   Ok(())
+/// }
+/// ```
+///
+/// # `on`
+///
+/// `on = "always"` acts after `Err` and `None` too. Write it where a failure may have changed
+/// something: a statement that ran into a timeout, the second of two writes without a transaction,
+/// a `COMMIT` whose answer was lost. Targets that are closures need a value, and so a success.
+///
+/// ```
+/// # use larder::{cached, invalidates};
+/// # #[cached(ttl = 60, key = "stock:{sku}")]
+/// # async fn stock(sku: u64) -> Result<u32, String> { Ok(3) }
+/// #[invalidates(stock(sku), on = "always")]
+/// async fn order(sku: u64) -> Result<u64, std::io::Error> {
+///     // POST …, which may time out
+/// #   Ok(1)
+/// }
+/// ```
+///
+/// # `crate`
+///
+/// For a manifest that names this crate otherwise (`pantry = { package = "larder", … }`):
+/// `crate = ::pantry`.
+///
+/// # Other attributes
+///
+/// Attributes of this crate stand together and nest as they are read. This one may be there more
+/// than once, and goes below [`#[cached]`](attr.cached.html) of the same function: then it acts
+/// when the function runs. Attributes that wrap the body (`#[tracing::instrument]`) go **above**
+/// all of them. Below may stand only what leaves the body alone (docs, lints, `cfg`, `must_use`,
+/// …).
+///
+/// ```
+/// # use larder::{cached, invalidates};
+/// # #[cached(ttl = 60, key = "pending")] async fn pending() -> u64 { 0 }
+/// #[cached(ttl = "1h", key = "invoice:{order}")]
+/// #[invalidates(pending())]
+/// async fn invoice(order: u64) -> Result<u64, String> { Ok(order) }
+/// ```
+///
+/// # A future that is `Send`
+///
+/// The output is held until the entries are invalidated. So it has to be `Send` where the future
+/// has to be; it need not be `Sync`.
+#[proc_macro_attribute]
+pub fn invalidates(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute("invalidates", args.into(), &item.into()).into()
+}
+
+/// Puts what an async function returns into an entry.
+///
+/// ```
+/// use larder::{cached, updates};
+///
+/// # type Error = String;
+/// # #[derive(Debug, PartialEq, Clone, serde::Serialize, serde::Deserialize)] struct User { name: String }
+/// #[cached(ttl = 60, key = "user:{id}")]
+/// async fn get_user(id: u64) -> Result<User, Error> {
+///     // SELECT …
+/// #   Ok(User { name: "Ada".to_owned() })
+/// }
+///
+/// #[updates(get_user(id))]
+/// async fn rename(id: u64, name: String) -> Result<User, Error> {
+///     // UPDATE … RETURNING …
+/// #   Ok(User { name })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let user = rename(42, "Grace".to_owned()).await?;
+/// assert_eq!(get_user(42).peek().await, Some(Ok(user)));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The function keeps its signature, and its callers get what it returned. All that
+/// [`#[invalidates]`](attr.invalidates.html) says of functions, of success and of a body that is
+/// dropped holds here too: the value is put after `Ok`, `Some`, and whatever is neither `Result`
+/// nor `Option`; an `Err` or a `None` leaves the entry as it is.
+///
+/// The entry is held while the body runs. Of two calls that change it at the same time neither
+/// puts its value: both leave a miss, and never the value of the one that lost. A value that did
+/// not land is an invalidation.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | [a call](#the-entry) | <code>Cached&lt;_></code> or <code>Entry&lt;_></code> | required | the entry, taken before the body runs |
+/// | [`value`](#value) | <code>&#124;out&#124; value</code> | a clone | what is put |
+/// | [`crate`](#crate) | path | `::larder` | where this crate is |
+///
+/// # The entry
+///
+/// One call of a cached function. It is not run: it is taken as the name of its entry, before the
+/// body, which may therefore move the arguments. For two entries write the attribute twice.
+///
+/// ```
+/// # use larder::{cached, updates};
+/// # #[cached(ttl = 60, key = "user:{id}")]
+/// # async fn get_user(id: u64) -> Result<String, String> { Ok(String::new()) }
+/// # #[cached(ttl = 60, key = "nick:{nick}")]
+/// # async fn by_nick(nick: &str) -> Option<String> { None }
+/// #[updates(get_user(id))]
+/// #[updates(by_nick(&nick))]
+/// async fn set_nick(id: u64, nick: String) -> Result<String, String> {
+///     // UPDATE … RETURNING …
+/// #   Ok(nick)
+/// }
+/// ```
+///
+/// # `value`
+///
+/// Without it, a clone of the value inside the output: of the `T` of `Result<T, _>` and
+/// `Option<T>`. It has to be what the entry holds: a `User` fits a function that returns `User`,
+/// `Option<User>`, `Result<User, _>`, `Result<Option<User>, _>`, or one of these with `Arc<User>`.
+/// A closure makes another of a reference to it. As with `put`, what the cached function would not
+/// store (an `Err`, a `None` without `none_ttl`, a value that `cache_if` rejects) removes the
+/// entry.
+///
+/// The value inside a `Result<Option<User>, _>` is the `Option<User>`: it fits a cached function
+/// that returns one, with its `None`. For one that returns `Result<User, _>`, say what a `None`
+/// is to it.
+///
+/// ```
+/// # use larder::{cached, updates};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct User { name: String }
+/// # #[cached(ttl = 60, key = "user:{id}")]
+/// # async fn get_user(id: u64) -> Result<User, String> { Err(String::new()) }
+/// # #[cached(ttl = 60, key = "name:{id}")]
+/// # async fn get_name(id: u64) -> Option<String> { None }
+/// #[updates(get_name(id), value = |out| out.name.clone())]
+/// async fn save(id: u64, user: User) -> Result<User, String> { Ok(user) }
+///
+/// #[updates(get_user(id), value = |out| out.clone().ok_or("no such user".to_owned()))]
+/// async fn rename(id: u64, name: String) -> Result<Option<User>, String> {
+///     // UPDATE … RETURNING …, of no row or of one
+/// #   Ok(None)
+/// }
+/// ```
+///
+/// # `crate`
+///
+/// For a manifest that names this crate otherwise (`pantry = { package = "larder", … }`):
+/// `crate = ::pantry`.
+///
+/// # Other attributes
+///
+/// As of [`#[invalidates]`](attr.invalidates.html), which goes well with it.
+///
+/// ```
+/// # use larder::{cached, invalidates, updates};
+/// # #[cached(ttl = 60, key = "user:{id}")]
+/// # async fn get_user(id: u64) -> Result<String, String> { Ok(String::new()) }
+/// # #[cached(ttl = 60, key = "list")] async fn list() -> Vec<String> { vec![] }
+/// #[updates(get_user(id))]
+/// #[invalidates(list())]
+/// async fn rename(id: u64, name: String) -> Result<String, String> { Ok(name) }
+/// ```
+#[proc_macro_attribute]
+pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute("updates", args.into(), &item.into()).into()
 }
 
 /// Makes a struct or an enum part of a cache key, by all of its fields.

@@ -107,6 +107,17 @@ impl Shape {
         Some(inside(value, "Option").unwrap_or(value).clone())
     }
 
+    /// The output as a type that can be written in a body: `_` for what has no name in it. `None` if
+    /// it has no name at all.
+    pub(crate) fn named_output(&self) -> Option<TokenStream> {
+        if self.unnamed_output().is_none() {
+            return Some(self.output.clone());
+        }
+        let mut output: Type = syn::parse2(self.output.clone()).ok()?;
+        infer_unnamed(&mut output);
+        (!matches!(output, Type::Infer(_))).then(|| output.to_token_stream())
+    }
+
     /// An `impl Trait` in the return type.
     pub(crate) fn unnamed_output(&self) -> Option<Span> {
         fn find(tokens: TokenStream) -> Option<Span> {
@@ -117,6 +128,30 @@ impl Shape {
             })
         }
         find(self.output.clone())
+    }
+}
+
+/// Input: `Result<impl IntoResponse, E>`. Output: `Result<_, E>`.
+fn infer_unnamed(ty: &mut Type) {
+    match ty {
+        Type::ImplTrait(_) => *ty = syn::parse_quote!(_),
+        Type::Array(ty) => infer_unnamed(&mut ty.elem),
+        Type::Group(ty) => infer_unnamed(&mut ty.elem),
+        Type::Paren(ty) => infer_unnamed(&mut ty.elem),
+        Type::Reference(ty) => infer_unnamed(&mut ty.elem),
+        Type::Tuple(ty) => ty.elems.iter_mut().for_each(infer_unnamed),
+        Type::Path(ty) => {
+            for segment in &mut ty.path.segments {
+                if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+                    for argument in &mut arguments.args {
+                        if let GenericArgument::Type(ty) = argument {
+                            infer_unnamed(ty);
+                        }
+                    }
+                }
+            }
+        }
+        _ => {}
     }
 }
 

@@ -35,8 +35,9 @@ pub use stats::{FunctionStats, RedisStats, Stats};
 pub mod __private {
     pub use crate::{
         call::{
-            AnyError, CallBuilder, ClonedError, NoPart, Output, Part, PartOf, ShapeOf, TextError,
-            call, call_on, path_of, type_name_of, unexpanded,
+            AnyError, CallBuilder, CloneOfOutput, ClonedError, FromUnheld, NoPart, Outcome, Output,
+            Part, PartOf, ShapeOf, Success, TextError, call, call_on, clone_of, of, path_of,
+            type_name_of, unexpanded, unheld,
         },
         change::Change,
         key::{KeyBytes, Nesting, Site},

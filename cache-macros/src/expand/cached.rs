@@ -2,9 +2,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::{Path, ext::IdentExt as _, spanned::Spanned as _};
 
+use super::at_output;
 use crate::{
     args::{CachedArgs, Jitter, Local, Ttl},
-    check::{check_key, check_output, check_owned, check_settings},
+    check::{check_key, check_output, check_owned},
     errors::Errors,
     signature::{Arg, Asyncness, Function, Shape},
     template::{Placeholder, Template},
@@ -26,27 +27,24 @@ use crate::{
 ///     __call.or_else(async move { … })
 /// }
 /// ```
-pub(crate) fn expand(
+pub(super) fn expand(
     args: &CachedArgs,
     krate: &Path,
     function: &Function,
+    shape: &Shape,
+    run: &TokenStream,
     errors: &mut Errors,
-) -> Option<TokenStream> {
-    check_settings(args, errors);
+) -> TokenStream {
     if args.detached.is_some() {
         let message = "a detached call outlives its caller, so its arguments must be owned";
         check_owned(function, message, errors);
     }
     let template =
         args.key.as_ref().and_then(|key| errors.keep(Template::parse(key.template.clone())));
-    let Some(shape) = function.shape() else {
-        errors.at(function.sig.fn_token.span, "`#[cached]` needs an `async fn`");
-        return None;
-    };
-    check_output(args, &shape, errors);
-    check_key(args, template.as_ref(), &shape, errors);
-    let call = call(args, krate, template.as_ref(), &shape);
-    Some(emit(args, krate, function, &shape, &call))
+    check_output(args, shape, errors);
+    check_key(args, template.as_ref(), shape, errors);
+    let call = call(args, krate, template.as_ref(), shape);
+    emit(args, krate, function, shape, &call, run)
 }
 
 fn emit(
@@ -55,16 +53,18 @@ fn emit(
     function: &Function,
     shape: &Shape,
     call: &TokenStream,
+    run: &TokenStream,
 ) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
     let output = &shape.output;
     let at_output = at_output(shape);
-    let run = match args.detached {
+    let or_else = match args.detached {
         Some(span) => Ident::new("or_spawn", span),
         None if has_knobs(args) => Ident::new("or_else_by", at_output),
         None => Ident::new("or_else", at_output),
     };
-    let run = quote_spanned!(at_output=> __call.#run);
+    let or_else = quote_spanned!(at_output=> __call.#or_else);
+    let run = quote_spanned!(body.span()=> async move { #run });
     let mut sig = sig.clone();
     let value = match shape.asyncness {
         Asyncness::Native => {
@@ -73,17 +73,10 @@ fn emit(
             sig.output = syn::parse_quote_spanned!(at_output=>
                 -> #krate::Cached<impl ::core::future::Future<Output = #output>>
             );
-            let typed = typed(shape);
-            // Spliced, for a block of their own would be an unneeded one.
-            let statements = body.stream();
-            let run_body = quote_spanned!(body.span()=> async move { #typed #statements });
-            quote_spanned!(at_output=> #run(#run_body))
+            quote_spanned!(at_output=> #or_else(#run))
         }
         Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
-            ::std::boxed::Box::pin(#run(async move {
-                let __body = #body;
-                __body.await
-            }))
+            ::std::boxed::Box::pin(#or_else(#run))
         ),
     };
     let is_inlined = attrs.iter().any(|attr| attr.path().is_ident("inline"));
@@ -104,24 +97,6 @@ fn emit(
 fn has_knobs(args: &CachedArgs) -> bool {
     let has_fixed_ttl = matches!(args.ttl, None | Some(Ttl::Fixed(_)));
     !has_fixed_ttl || args.cache_if.is_some() || args.share_error.is_some()
-}
-
-/// At the return type: there is the error if the value cannot be cached. One span for all that
-/// needs it to be, for the compiler leaves out what follows from an error of the same span.
-fn at_output(shape: &Shape) -> Span {
-    Span::mixed_site().located_at(shape.output_span)
-}
-
-/// A return that is never taken: it gives inference and coercions what the signature said.
-pub(crate) fn typed(shape: &Shape) -> TokenStream {
-    let output = &shape.output;
-    quote_spanned!(at_output(shape)=>
-        #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
-        if false {
-            let __output: #output = loop {};
-            return __output;
-        }
-    )
 }
 
 /// The block that makes a call of the arguments, without the body.

@@ -1,27 +1,26 @@
 //! What is emitted.
 
 mod cached;
+mod change;
 mod key_part;
+mod layer;
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Attribute, Meta, Path, parse_quote};
+use quote::{quote, quote_spanned};
+use syn::{Path, parse_quote};
 
-use crate::{args::CachedArgs, check::check_below, errors::Errors, fallback, signature::Function};
+use crate::{
+    check::check_below,
+    errors::Errors,
+    fallback,
+    signature::{Asyncness, Function, Shape},
+};
+use layer::{Args, Layers};
 
-pub(crate) use cached::typed;
 pub(crate) use key_part::key_part;
 
-/// One attribute of this crate on a function. They nest as they are read: the topmost is the
-/// outermost, and expands the others.
-enum Layer {
-    Cached(CachedArgs),
-}
-
-/// The attributes of this crate, by their last path segment.
-const OURS: [&str; 1] = ["cached"];
-
 /// Expands the topmost attribute of this crate on a function, and with it those below.
-pub(crate) fn attribute(name: &'static str, args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn attribute(name: &'static str, args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::new();
     let Ok(mut function) = syn::parse2::<Function>(item.clone()) else {
         let message = match syn::parse2::<syn::TraitItemFn>(item.clone()) {
@@ -30,64 +29,97 @@ pub(crate) fn attribute(name: &'static str, args: TokenStream, item: TokenStream
         };
         errors.at(Span::call_site(), message);
         let errors = errors.finish().err();
-        return quote::quote!(#errors #item);
+        return quote!(#errors #item);
     };
-    let layers = layers(name, args, &mut function, &mut errors);
+    let shape = function.shape();
+    let layers = Layers::of(name, args, &mut function, shape.as_ref(), &mut errors);
     check_below(&function.attrs, name, &mut errors);
-    let mut krate: Path = parse_quote!(::larder);
-    let mut emitted = None;
-    // One layer for now; a guard will wrap what the layer below it has made.
-    for layer in &layers {
-        match layer {
-            Layer::Cached(args) => {
-                if let Some(path) = &args.krate {
-                    krate = path.clone();
-                }
-                emitted = cached::expand(args, &krate, &function, &mut errors);
-            }
-        }
-    }
+    let krate = layers.krate().cloned().unwrap_or_else(|| parse_quote!(::larder));
+    let expanded = if let Some(shape) = &shape {
+        expand(&layers, &krate, &function, shape, &mut errors)
+    } else {
+        errors.at(function.sig.fn_token.span, format_args!("`#[{name}]` needs an `async fn`"));
+        TokenStream::new()
+    };
     match errors.finish() {
-        Ok(()) => emitted.unwrap_or(item),
+        Ok(()) => expanded,
         Err(errors) => {
-            let function = fallback::function(&krate, &function);
+            let function = match &shape {
+                Some(shape) if layers.is_cached() => fallback::cached(&krate, &function, shape),
+                _ => fallback::unchanged(&function),
+            };
             // The function first: editors take the first use of a token for what it means.
-            quote::quote!(#function #errors)
+            quote!(#function #errors)
         }
     }
 }
 
-/// The attribute that is expanded, and those of this crate that stand below it.
-fn layers(
-    name: &'static str,
-    args: TokenStream,
-    function: &mut Function,
+/// From the innermost layer to the outermost: each wraps what the one below it has made.
+fn expand(
+    layers: &Layers,
+    krate: &Path,
+    function: &Function,
+    shape: &Shape,
     errors: &mut Errors,
-) -> Vec<Layer> {
-    let mut layers = vec![layer(name, args, errors)];
-    let (ours, others): (Vec<Attribute>, Vec<Attribute>) =
-        std::mem::take(&mut function.attrs).into_iter().partition(|attr| {
-            attr.path()
-                .segments
-                .last()
-                .is_some_and(|last| OURS.iter().any(|ours| last.ident == ours))
-        });
-    function.attrs = others;
-    for attr in ours {
-        // A second layer of one kind has nothing left to do.
-        errors.on(attr.path(), "`#[cached]` is already applied to this function");
-        if let Meta::List(list) = attr.meta {
-            // Its own errors too, in this build.
-            layers.truncate(1);
-            let _ = layer(name, list.tokens, errors);
-        }
+) -> TokenStream {
+    let mut run = body(function, shape);
+    for layer in layers.iter().rev() {
+        run = match &layer.args {
+            // The outermost, for there is an error if it is not.
+            Args::Cached(args) => {
+                return cached::expand(args, krate, function, shape, &run, errors);
+            }
+            Args::Invalidates(args) => change::invalidates(args, krate, function, &run),
+            Args::Updates(args) => change::updates(args, krate, function, shape, &run),
+        };
     }
-    layers
+    in_place(function, shape, &run)
 }
 
-fn layer(name: &'static str, args: TokenStream, errors: &mut Errors) -> Layer {
-    match name {
-        "cached" => Layer::Cached(CachedArgs::parse(args, errors)),
-        other => unreachable!("`{other}` is no attribute of this crate"),
+/// The body of the function, as statements of an async block.
+fn body(function: &Function, shape: &Shape) -> TokenStream {
+    let body = &function.body;
+    match shape.asyncness {
+        Asyncness::Native => {
+            let typed = typed(shape);
+            // Spliced, for a block of their own would be an unneeded one.
+            let statements = body.stream();
+            quote!(#typed #statements)
+        }
+        Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
+            let __body = #body;
+            __body.await
+        ),
     }
+}
+
+/// The function with another body, and the type that it has.
+fn in_place(function: &Function, shape: &Shape, run: &TokenStream) -> TokenStream {
+    let Function { attrs, vis, sig, .. } = function;
+    let run = match shape.asyncness {
+        Asyncness::Native => run.clone(),
+        Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
+            ::std::boxed::Box::pin(async move { #run })
+        ),
+    };
+    quote_spanned!(Span::mixed_site()=> #(#attrs)* #vis #sig { #run })
+}
+
+/// At the return type: there is the error if the value is not what it has to be. One span for all
+/// that needs it to be, for the compiler leaves out what follows from an error of the same span.
+fn at_output(shape: &Shape) -> Span {
+    Span::mixed_site().located_at(shape.output_span)
+}
+
+/// A return that is never taken: it gives inference and coercions what the signature said. Of an
+/// `impl Trait` it says nothing.
+pub(crate) fn typed(shape: &Shape) -> Option<TokenStream> {
+    let output = shape.named_output()?;
+    Some(quote_spanned!(at_output(shape)=>
+        #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop)]
+        if false {
+            let __output: #output = loop {};
+            return __output;
+        }
+    ))
 }

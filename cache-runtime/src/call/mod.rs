@@ -5,6 +5,7 @@ mod build;
 mod engine;
 mod entry;
 mod holds;
+mod outcome;
 mod policy;
 mod shape;
 mod share;
@@ -24,6 +25,7 @@ pub use build::{
 };
 pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
+pub use outcome::{CloneOfOutput, FromUnheld, Outcome, Success, clone_of, of, unheld};
 pub(crate) use policy::{Life, Made};
 pub use shape::{Cacheable, Output, ShapeOf};
 pub(crate) use shape::{Codec, Fallible, Shape};

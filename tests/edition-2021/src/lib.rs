@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 mod tests {
-    use larder::{cached, Cache, KeyPart};
+    use larder::{cached, invalidates, updates, Cache, KeyPart};
 
     struct Repo {
         tenant: u32,
@@ -23,6 +23,14 @@ mod tests {
         }
     }
 
+    impl Repo {
+        #[invalidates(self.list(key, 1), |out| self.list(&out.to_lowercase(), 1))]
+        async fn add(&mut self, key: &str, x: impl KeyPart) -> Result<String, String> {
+            let _ = x;
+            Ok(key.to_uppercase())
+        }
+    }
+
     #[cached(ttl = 60)]
     async fn sum(numbers: &[u64], names: &[&str]) -> u64 {
         numbers.iter().sum::<u64>() + names.len() as u64
@@ -39,6 +47,12 @@ mod tests {
         Cache::memory().scope(list).await;
     }
 
+    #[updates(sum(numbers, &[name]), value = |out| out.1)]
+    #[invalidates(|out| sum(&[out.1], &[name]))]
+    async fn first<'a>(numbers: &[u64], name: &'a str) -> (&'a str, u64) {
+        (name, numbers[0])
+    }
+
     #[tokio::test]
     async fn a_method_borrows_its_receiver_mutably() {
         Cache::memory().scope(async { assert_eq!(Repo { tenant: 1 }.next().await, 2) }).await;
@@ -51,5 +65,29 @@ mod tests {
             assert_eq!(sum(&numbers, &["a"]).await, 4);
         };
         Cache::memory().scope(run).await;
+    }
+
+    #[tokio::test]
+    async fn a_method_invalidates_what_it_was_given_and_what_it_returns() {
+        let add = async {
+            let mut repo = Repo { tenant: 1 };
+            repo.list("a", 1).await.unwrap();
+            repo.list("A", 1).await.unwrap();
+            assert_eq!(repo.add("a", 2).await.unwrap(), "A");
+            assert_eq!(repo.list("a", 1).peek().await, None);
+            assert!(repo.list("A", 1).peek().await.is_some());
+        };
+        Cache::memory().scope(add).await;
+    }
+
+    #[tokio::test]
+    async fn a_function_updates_what_it_returns() {
+        let first = async {
+            sum(&[3], &["a"]).await;
+            assert_eq!(first(&[3, 4], "a").await, ("a", 3));
+            assert_eq!(sum(&[3, 4], &["a"]).peek().await, Some(3));
+            assert_eq!(sum(&[3], &["a"]).peek().await, None);
+        };
+        Cache::memory().scope(first).await;
     }
 }

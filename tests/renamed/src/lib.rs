@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use pantry::{cached, Cache, KeyPart};
+    use pantry::{cached, invalidates, updates, Cache, KeyPart};
 
     #[derive(KeyPart)]
     #[key_part(crate = ::pantry)]
@@ -23,6 +23,40 @@ mod tests {
     #[cached(ttl = 60, none_ttl = 5, cache_if = |id| *id > 0, crate = ::pantry)]
     async fn hashed(id: UserId) -> Option<u64> {
         Some(id.0)
+    }
+
+    #[invalidates(hashed(UserId(id)), |out| hashed(UserId(*out)), crate = ::pantry)]
+    async fn remove(id: u64) -> Result<u64, pantry::Error> {
+        Ok(id + 1)
+    }
+
+    /// One of them says it for all.
+    #[invalidates(hashed(UserId(id)), hold = 5, hold_required)]
+    #[updates(get_user(UserId(id), Sort::ByName), crate = ::pantry)]
+    async fn put(id: u64) -> Result<u64, pantry::Error> {
+        Ok(id + 1)
+    }
+
+    #[cached(ttl = 60, key = "next:{id}", crate = ::pantry)]
+    #[updates(hashed(UserId(id)))]
+    async fn next(id: u64) -> u64 {
+        id + 1
+    }
+
+    #[tokio::test]
+    async fn the_attributes_that_change_find_the_crate() {
+        let run = async {
+            hashed(UserId(1)).await;
+            hashed(UserId(2)).await;
+            remove(1).await.unwrap();
+            assert_eq!(hashed(UserId(1)).peek().await, None);
+            assert_eq!(hashed(UserId(2)).peek().await, None);
+            put(1).await.unwrap();
+            assert_eq!(get_user(UserId(1), Sort::ByName).peek().await, Some(Some(2)));
+            next(1).await;
+            assert_eq!(hashed(UserId(1)).peek().await, Some(Some(2)));
+        };
+        Cache::memory().scope(run).await;
     }
 
     #[tokio::test]

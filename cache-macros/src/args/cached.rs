@@ -1,15 +1,13 @@
-//! The arguments of `#[cached(…)]`, as they are written.
-
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{
     Expr, ExprLit, Lit, LitStr, Path, Token,
     ext::IdentExt as _,
     parse::{ParseStream, Parser as _},
     punctuated::Punctuated,
-    spanned::Spanned as _,
 };
 
-use crate::errors::{Errors, did_you_mean, nearest};
+use super::{Dur, Given, Names, Value, boolean, dur, expr, krate, option, pieces, ungrouped};
+use crate::errors::Errors;
 
 /// `#[cached(…)]`
 #[derive(Default)]
@@ -28,13 +26,6 @@ pub(crate) struct CachedArgs {
     pub(crate) version: Option<u32>,
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: Option<Path>,
-}
-
-/// A length of time in a literal, above zero.
-#[derive(Clone, Copy)]
-pub(crate) struct Dur {
-    pub(crate) millis: u64,
-    pub(crate) span: Span,
 }
 
 pub(crate) enum Ttl {
@@ -77,51 +68,20 @@ const OPTIONS: [&str; 13] = [
     "crate",
 ];
 
-/// An option with what follows its name.
-struct Given {
-    name: Ident,
-    value: Value,
-}
-
-enum Value {
-    Flag,
-    /// `ttl =` and no more.
-    Missing,
-    /// What no expression is; there is an error about it already.
-    Refused,
-    Is(Expr),
-    List(TokenStream),
-}
-
 impl CachedArgs {
-    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+    /// `at` is the attribute, for what is missing in it.
+    pub(crate) fn parse(tokens: TokenStream, at: &TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut seen: Vec<String> = Vec::new();
-        // A misspelt `ttl` is one error, and not that it is missing too.
-        let mut has_ttl = false;
-        for given in options(tokens, errors) {
-            let name = given.name.to_string();
-            if !OPTIONS.contains(&name.as_str()) {
-                let near = nearest(&name, OPTIONS);
-                let hint = did_you_mean(near);
-                errors.at(given.name.span(), format_args!("unknown option `{name}`{hint}"));
-                has_ttl |= near == Some("ttl");
-                continue;
+        let mut names = Names::of(&OPTIONS);
+        for given in pieces(tokens, errors, option) {
+            if names.take(&given.name, errors) && !matches!(given.value, Value::Refused) {
+                let result = args.set(given, errors);
+                errors.keep(result);
             }
-            if seen.contains(&name) {
-                errors.at(given.name.span(), format_args!("duplicate option `{name}`"));
-                continue;
-            }
-            has_ttl |= name == "ttl";
-            seen.push(name);
-            if let Value::Refused = given.value {
-                continue;
-            }
-            let result = args.set(given, errors);
-            errors.keep(result);
         }
-        if !has_ttl {
-            errors.at(Span::call_site(), "`ttl` is required; write for example `ttl = 60`");
+        // A misspelt `ttl` is one error, and not that it is missing too.
+        if !names.were_meant("ttl") {
+            errors.on(at, "`ttl` is required; write for example `ttl = 60`");
         }
         args
     }
@@ -156,91 +116,9 @@ impl CachedArgs {
             },
             "version" => self.version = Some(version(&expr(&name, value, "1")?)?),
             "cache" => self.cache = Some(expr(&name, value, "self.cache")?),
-            _ => match expr(&name, value, "::larder")? {
-                Expr::Path(path) if path.qself.is_none() => self.krate = Some(path.path),
-                other => {
-                    let message = "`crate` takes a path; write for example `crate = ::larder`";
-                    return Err(syn::Error::new_spanned(other, message));
-                }
-            },
+            _ => self.krate = Some(krate(&name, value)?),
         }
         Ok(())
-    }
-}
-
-/// Splits at the commas. An option that cannot be parsed is an error, and the next one goes on.
-fn options(tokens: TokenStream, errors: &mut Errors) -> Vec<Given> {
-    let parse = |input: ParseStream<'_>| {
-        let mut options = Vec::new();
-        while !input.is_empty() {
-            let option = option(input, errors);
-            if option.is_err() {
-                to_comma(input)?;
-            }
-            options.extend(errors.keep(option));
-            if !input.is_empty() && !input.peek(Token![,]) {
-                errors.at(input.span(), "expected `,`");
-                to_comma(input)?;
-            }
-            input.parse::<Option<Token![,]>>()?;
-        }
-        Ok(options)
-    };
-    parse.parse2(tokens).unwrap_or_default()
-}
-
-fn to_comma(input: ParseStream<'_>) -> syn::Result<()> {
-    while !input.is_empty() && !input.peek(Token![,]) {
-        input.parse::<proc_macro2::TokenTree>()?;
-    }
-    Ok(())
-}
-
-fn option(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Given> {
-    let name = input.call(Ident::parse_any)?;
-    let value = if input.peek(Token![=]) {
-        input.parse::<Token![=]>()?;
-        if input.is_empty() || input.peek(Token![,]) {
-            Value::Missing
-        } else if let Some(value) = errors.keep(input.parse()) {
-            Value::Is(ungrouped(value))
-        } else {
-            to_comma(input)?;
-            Value::Refused
-        }
-    } else if input.peek(syn::token::Paren) {
-        let list;
-        syn::parenthesized!(list in input);
-        Value::List(list.parse()?)
-    } else {
-        Value::Flag
-    };
-    Ok(Given { name, value })
-}
-
-/// Without the invisible brackets around what a macro of the user has filled in.
-fn ungrouped(mut value: Expr) -> Expr {
-    while let Expr::Group(group) = value {
-        value = *group.expr;
-    }
-    value
-}
-
-fn expr(name: &Ident, value: Value, example: &str) -> syn::Result<Expr> {
-    match value {
-        Value::Is(expr) => Ok(expr),
-        Value::Flag | Value::Missing | Value::Refused | Value::List(_) => {
-            let message =
-                format_args!("`{name}` takes a value; write for example `{name} = {example}`");
-            Err(syn::Error::new(name.span(), message))
-        }
-    }
-}
-
-fn boolean(value: &Expr) -> Option<bool> {
-    match value {
-        Expr::Lit(ExprLit { lit: Lit::Bool(value), .. }) => Some(value.value),
-        _ => None,
     }
 }
 
@@ -355,81 +233,5 @@ fn key(value: Expr) -> syn::Result<Key> {
             Ok(Key { template, named })
         }
         other => Err(refused(&other)),
-    }
-}
-
-/// Seconds, or a number with a unit: `60`, `"250ms"`, `"1h30m"`. Not zero.
-fn dur(option: &str, value: &Expr) -> syn::Result<Dur> {
-    let millis = match value {
-        Expr::Lit(ExprLit { lit: Lit::Int(seconds), .. }) if seconds.suffix().is_empty() => {
-            let seconds: u64 = seconds.base10_parse()?;
-            seconds.checked_mul(1000).ok_or_else(|| too_long(value))?
-        }
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            written(&text.value()).map_err(|problem| syn::Error::new(text.span(), problem))?
-        }
-        _ => {
-            let message = format_args!(
-                "`{option}` takes whole seconds or a time with its unit: `{option} = 60`, \
-                 `{option} = \"1500ms\"`"
-            );
-            return Err(syn::Error::new_spanned(value, message));
-        }
-    };
-    if millis == 0 {
-        let instead = if option == "ttl" {
-            "leave the attribute out, or use `uncached()`"
-        } else {
-            "leave it out"
-        };
-        let message = format_args!("`{option}` is zero; {instead}");
-        return Err(syn::Error::new_spanned(value, message));
-    }
-    Ok(Dur { millis, span: value.span() })
-}
-
-fn too_long(value: &Expr) -> syn::Error {
-    syn::Error::new_spanned(value, "this is longer than time can be counted")
-}
-
-/// Input: `1h30m`. Output: 5,400,000.
-fn written(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 5] =
-        [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let unknown = || format!("unknown unit in `\"{text}\"`; use ms, s, m, h or d");
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        if number.is_empty() {
-            return Err(format!("`\"{text}\"` is not a time; write for example `\"1h30m\"`"));
-        }
-        let length = tail.find(|char: char| char.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(length);
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
-        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*millis));
-        total = part
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(|| format!("`\"{text}\"` is longer than time can be counted"))?;
-        rest = tail;
-    }
-    if text.is_empty() { Err(unknown()) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_sum_of_numbers_with_units() {
-        assert_eq!(written("250ms"), Ok(250));
-        assert_eq!(written("1h30m"), Ok(5_400_000));
-        assert_eq!(written("7d"), Ok(604_800_000));
-        assert!(written("5x").unwrap_err().starts_with("unknown unit in `\"5x\"`"));
-        assert!(written("5").is_err());
-        assert!(written("").is_err());
-        assert!(written("-5s").is_err());
-        assert!(written("99999999999999999999s").is_err());
     }
 }

@@ -1,0 +1,193 @@
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{ExprClosure, Path, ReturnType, parse_quote_spanned, spanned::Spanned};
+
+use super::at_output;
+use crate::{
+    args::{InvalidatesArgs, UpdatesArgs},
+    signature::{Function, Shape},
+};
+
+/// Input:
+/// ```text
+/// #[invalidates(get_user(id), |out| by_name(&out.name), hold = 5)]
+/// { … }
+/// ```
+/// Output:
+/// ```text
+/// let mut __change = Change::new().hold(5000);
+/// __change.target(get_user(id));
+/// __change.begin().await;
+/// let __output = async move { … }.await;
+/// let __succeeded = match (&Outcome(&__output)).success() {
+///     Some(__value) => {
+///         let __target = &mut __change;
+///         of(__value, |out| __target.target(by_name(&out.name)));
+///         true
+///     }
+///     None => false,
+/// };
+/// if __succeeded { __change.succeeded().await } else { __change.failed().await }
+/// __output
+/// ```
+pub(super) fn invalidates(
+    args: &InvalidatesArgs,
+    krate: &Path,
+    function: &Function,
+    run: &TokenStream,
+) -> TokenStream {
+    let private = private(krate, Span::mixed_site());
+    let hold = args.hold.map(|hold| {
+        let millis = hold.millis;
+        quote!(.hold(#millis))
+    });
+    let always = args.is_always.then(|| quote!(.always()));
+    let before = args.before.iter().map(|target| {
+        let take = quote_spanned!(at(target)=> __change.target(#target));
+        quote_spanned!(Span::mixed_site()=> #take;)
+    });
+    let begin = if let Some(required) = args.hold_required {
+        let span = Span::mixed_site().located_at(required);
+        let private = self::private(krate, span);
+        let unheld = quote_spanned!(span=> #private::unheld(__error));
+        quote_spanned!(Span::mixed_site()=>
+            if let ::core::result::Result::Err(__error) = __change.begin_required().await {
+                return #unheld;
+            }
+        )
+    } else {
+        quote_spanned!(Span::mixed_site()=> __change.begin().await;)
+    };
+    let before = quote_spanned!(Span::mixed_site()=>
+        let mut __change = #private::Change::new() #hold #always;
+        #(#before)*
+        #begin
+    );
+    let after = args.after.iter().map(|closure| {
+        let closure = targeting(closure);
+        quote_spanned!(Span::mixed_site()=>
+            let __target = &mut __change;
+            #private::of(__value, #closure);
+        )
+    });
+    around(&private, function, &before, run, &quote!(#(#after)*))
+}
+
+/// Input: `|out| by_name(&out.name)`. Output: `|out| __target.target(by_name(&out.name))`.
+///
+/// So the call may borrow what the closure makes for it.
+fn targeting(closure: &ExprClosure) -> ExprClosure {
+    let mut closure = closure.clone();
+    let call = &closure.body;
+    closure.body = match &closure.output {
+        ReturnType::Default => parse_quote_spanned!(at(call)=> __target.target(#call)),
+        ReturnType::Type(_, ty) => parse_quote_spanned!(at(call)=> {
+            let __call: #ty = #call;
+            __target.target(__call)
+        }),
+    };
+    closure.output = ReturnType::Default;
+    closure
+}
+
+/// Input:
+/// ```text
+/// #[updates(get_user(id))]
+/// { … }
+/// ```
+/// Output:
+/// ```text
+/// let mut __change = Change::new();
+/// let __entry = __change.updates(get_user(id));
+/// __change.begin().await;
+/// let __output = async move { … }.await;
+/// let __succeeded = match (&Outcome(&__output)).success() {
+///     Some(__value) => {
+///         let __new = clone_of(__value);
+///         __change.put(&__entry, __new);
+///         true
+///     }
+///     None => false,
+/// };
+/// if __succeeded { __change.succeeded().await } else { __change.failed().await }
+/// __output
+/// ```
+pub(super) fn updates(
+    args: &UpdatesArgs,
+    krate: &Path,
+    function: &Function,
+    shape: &Shape,
+    run: &TokenStream,
+) -> TokenStream {
+    // Without one there is an error about it already.
+    let Some(target) = &args.target else { return run.clone() };
+    let private = |span| private(krate, span);
+    let take = quote_spanned!(at(target)=> __change.updates(#target));
+    let change = private(Span::mixed_site());
+    let before = quote_spanned!(Span::mixed_site()=>
+        let mut __change = #change::Change::new();
+        let __entry = #take;
+        __change.begin().await;
+    );
+    // That it does not fit is an error at what makes it, or else at the call that it is for.
+    let (new, fits) = if let Some(make) = &args.value {
+        let private = private(at(make));
+        (quote_spanned!(at(make)=> #private::of(__value, #make)), at(make))
+    } else {
+        let private = private(at_output(shape));
+        (quote_spanned!(at_output(shape)=> #private::clone_of(__value)), at(target))
+    };
+    let put = quote_spanned!(fits=> __change.put(&__entry, __new));
+    let after = quote_spanned!(Span::mixed_site()=>
+        let __new = #new;
+        #put;
+    );
+    around(&change, function, &before, run, &after)
+}
+
+/// The run with what is done before it, and after it to the value of a success.
+///
+/// The output is looked at before the next `await`, and not across it: so it need not be `Sync`
+/// for the future to be `Send`.
+fn around(
+    private: &TokenStream,
+    function: &Function,
+    before: &TokenStream,
+    run: &TokenStream,
+    after: &TokenStream,
+) -> TokenStream {
+    let run = quote_spanned!(function.body.span()=> async move { #run });
+    quote_spanned!(Span::mixed_site()=>
+        #[allow(unused_imports)]
+        use #private::Success as _;
+        #before
+        let __output = #run.await;
+        let __succeeded = match (&#private::Outcome(&__output)).success() {
+            ::core::option::Option::Some(__value) => {
+                #after
+                true
+            }
+            ::core::option::Option::None => false,
+        };
+        if __succeeded {
+            __change.succeeded().await;
+        } else {
+            __change.failed().await;
+        }
+        __output
+    )
+}
+
+/// Where the runtime is, all of it at one span: an error about a path is at all of the path.
+fn private(krate: &Path, span: Span) -> TokenStream {
+    let path = krate.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(span.resolved_at(token.span()));
+        token
+    });
+    quote_spanned!(span=> #(#path)*::__private)
+}
+
+/// At an expression of the user: there is the error if it is not what it has to be.
+fn at(expr: &impl Spanned) -> Span {
+    Span::mixed_site().located_at(expr.span())
+}

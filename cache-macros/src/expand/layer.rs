@@ -1,0 +1,145 @@
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Attribute, Meta, Path};
+
+use crate::{
+    args::{CachedArgs, InvalidatesArgs, UpdatesArgs},
+    check::{check_hold, check_settings},
+    errors::Errors,
+    signature::{Function, Shape},
+};
+
+/// One attribute of this crate on a function.
+pub(super) struct Layer {
+    name: &'static str,
+    /// Its name where it is written, or all of it if it is the topmost: no token of that one is
+    /// known.
+    at: TokenStream,
+    pub(super) args: Args,
+}
+
+#[allow(clippy::large_enum_variant, reason = "there are as many as attributes on a function")]
+pub(super) enum Args {
+    Cached(CachedArgs),
+    Invalidates(InvalidatesArgs),
+    Updates(UpdatesArgs),
+}
+
+/// All attributes of this crate on a function. They nest as they are read: the topmost is the
+/// outermost, and expands the others.
+pub(super) struct Layers(Vec<Layer>);
+
+/// The attributes of this crate, by their last path segment.
+const OURS: [&str; 3] = ["cached", "invalidates", "updates"];
+
+impl Layers {
+    /// The attribute that is expanded, and those of this crate that stand below it, which leave
+    /// the function.
+    pub(super) fn of(
+        name: &'static str,
+        args: TokenStream,
+        function: &mut Function,
+        shape: Option<&Shape>,
+        errors: &mut Errors,
+    ) -> Self {
+        let topmost = quote_spanned!(Span::call_site()=> _);
+        let mut layers = vec![Layer::parse(name, topmost, args, shape, errors)];
+        let mut others = Vec::new();
+        for attr in std::mem::take(&mut function.attrs) {
+            let Some(name) = ours(&attr) else {
+                others.push(attr);
+                continue;
+            };
+            let at = attr.path().to_token_stream();
+            let args = match attr.meta {
+                Meta::List(list) => list.tokens,
+                Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
+            };
+            layers.push(Layer::parse(name, at, args, shape, errors));
+        }
+        function.attrs = others;
+        let layers = Self(layers);
+        layers.check_order(errors);
+        layers.use_below(function);
+        layers
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Layer> {
+        self.0.iter()
+    }
+
+    pub(super) fn is_cached(&self) -> bool {
+        self.iter().any(Layer::is_cached)
+    }
+
+    /// One that says where this crate is says it for all.
+    pub(super) fn krate(&self) -> Option<&Path> {
+        self.iter().find_map(|layer| match &layer.args {
+            Args::Cached(args) => args.krate.as_ref(),
+            Args::Invalidates(args) => args.krate.as_ref(),
+            Args::Updates(args) => args.krate.as_ref(),
+        })
+    }
+
+    /// Names the attributes below the topmost in the body: rustc sees them nowhere else, and would
+    /// call their imports unused.
+    fn use_below(&self, function: &mut Function) {
+        let below = self.0[1..].iter().map(|layer| &layer.at);
+        let statements = function.body.stream();
+        let body = quote!(#(#[allow(unused_imports)] use #below as _;)* #statements);
+        let span = function.body.span();
+        function.body = Group::new(Delimiter::Brace, body);
+        function.body.set_span(span);
+    }
+
+    /// What changes the cache does so when the function runs, and a call of a cached function does
+    /// not run it each time.
+    fn check_order(&self, errors: &mut Errors) {
+        let Some(cached) = self.iter().position(Layer::is_cached) else { return };
+        for Layer { name, at, .. } in &self.0[..cached] {
+            let message = format_args!(
+                "`#[{name}]` goes below `#[cached]`, so that it acts when the function runs"
+            );
+            errors.on(at, message);
+        }
+        for again in self.0[cached + 1..].iter().filter(|layer| layer.is_cached()) {
+            errors.on(&again.at, "`#[cached]` is already applied to this function");
+        }
+    }
+}
+
+impl Layer {
+    fn parse(
+        name: &'static str,
+        at: TokenStream,
+        args: TokenStream,
+        shape: Option<&Shape>,
+        errors: &mut Errors,
+    ) -> Self {
+        let args_of_function = shape.map_or(&[][..], |shape| &shape.args);
+        let args = match name {
+            "cached" => {
+                let args = CachedArgs::parse(args, &at, errors);
+                check_settings(&args, errors);
+                Args::Cached(args)
+            }
+            "invalidates" => {
+                let args = InvalidatesArgs::parse(args, &at, args_of_function, errors);
+                check_hold(&args, errors);
+                Args::Invalidates(args)
+            }
+            "updates" => Args::Updates(UpdatesArgs::parse(args, &at, args_of_function, errors)),
+            other => unreachable!("`{other}` is no attribute of this crate"),
+        };
+        Self { name, at, args }
+    }
+
+    fn is_cached(&self) -> bool {
+        matches!(self.args, Args::Cached(_))
+    }
+}
+
+fn ours(attr: &Attribute) -> Option<&'static str> {
+    let last = attr.path().segments.last()?;
+    OURS.into_iter().find(|name| last.ident == name)
+}

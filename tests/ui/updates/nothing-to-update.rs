@@ -1,0 +1,8 @@
+use larder::updates;
+
+#[updates]
+async fn rename(id: u64) -> Result<String, String> {
+    Err(id.to_string())
+}
+
+fn main() {}
