@@ -16,7 +16,7 @@ use common::{
     At, Message, Process, Server, State, Verb,
     node::{Failed, KEY, LEASE, MOMENT, Node, Script, alone, job, pair},
 };
-use larder::{__private::Change, Cache, Error, ManualClock, cached};
+use larder::{__private::Change, Cache, Error, ManualClock, cached, invalidates, updates};
 use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,22 +49,22 @@ async fn row(database: Arc<Database>, id: u64) -> Result<u32, Failed> {
 const ROW: &str = "test:row:1";
 
 /// Puts the value that it has committed into the entry.
+#[updates(row(Arc::clone(database), 1))]
 async fn update(
     database: &Arc<Database>,
     commit: impl Future<Output = Result<u32, Failed>>,
 ) -> Result<u32, Failed> {
-    let mut change = Change::new();
-    let entry = change.updates(row(Arc::clone(database), 1));
-    change.begin().await;
-    let output = commit.await;
-    match output {
-        Ok(version) => {
-            change.put(&entry, version);
-            change.succeeded().await;
-        }
-        Err(_) => change.failed().await,
-    }
-    output
+    commit.await
+}
+
+#[invalidates(row(Arc::clone(database), 1))]
+async fn change(database: &Arc<Database>, commit: impl Future<Output = ()>) {
+    commit.await;
+}
+
+#[invalidates(row(Arc::clone(database), 1), hold = "1s")]
+async fn change_held(database: &Arc<Database>, commit: impl Future<Output = ()>) {
+    commit.await;
 }
 
 /// Everywhere that an entry can be.
@@ -135,11 +135,14 @@ impl Fleet {
                 let call = row(Arc::clone(database), 1);
                 match how {
                     Write::Invalidate => {
-                        let invalidation = Cache::current().invalidation().entry(call).await?;
-                        commit.await;
-                        invalidation.complete().await
+                        change(database, commit).await;
+                        Ok(())
                     }
                     Write::Hold => {
+                        change_held(database, commit).await;
+                        Ok(())
+                    }
+                    Write::Explicit => {
                         let invalidation = Cache::current().invalidation().entry(call);
                         let invalidation = invalidation.hold(SECOND).await?;
                         commit.await;
@@ -191,13 +194,16 @@ impl Fleet {
 enum Write {
     Invalidate,
     Hold,
+    /// As `Hold`, without an attribute.
+    Explicit,
     Update,
     Put,
     /// An update whose body changes nothing.
     Fail,
 }
 
-const WRITES: [Write; 5] = [Write::Invalidate, Write::Hold, Write::Update, Write::Put, Write::Fail];
+const WRITES: [Write; 6] =
+    [Write::Invalidate, Write::Hold, Write::Explicit, Write::Update, Write::Put, Write::Fail];
 
 fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -321,7 +327,7 @@ mod races {
                     }
                     let when = format!("{write:?}, {lost:?} lost, read at {read}");
                     // One that could not be held was not begun.
-                    if write != Write::Fail && !(write == Write::Hold && lost == [Verb::Hold]) {
+                    if write != Write::Fail && !(write == Write::Explicit && lost == [Verb::Hold]) {
                         fleet.assert_at_rest(&when).await;
                     }
                 }
@@ -593,15 +599,11 @@ mod traces {
         for world in WORLDS {
             let fleet = Fleet::new(world);
             fleet.read().await;
-            let body = async {
-                let mut change = Change::new();
-                change.target(row(Arc::clone(&fleet.database), 1));
-                change.begin().await;
+            let body = change(&fleet.database, async {
                 // The COMMIT is on its way when the client hangs up.
                 fleet.database.commit(1);
                 sleep(SECOND).await;
-                change.succeeded().await;
-            };
+            });
             assert!(timeout(millis(5), fleet.writer.scope(body)).await.is_err());
             fleet.assert_at_rest(&format!("{world:?}")).await;
         }

@@ -88,17 +88,19 @@ mod outcome {
     }
 
     #[tokio::test]
-    async fn an_err_changes_nothing() {
+    async fn an_err_puts_nothing_and_leaves_a_miss() {
         alone(async {
             get_user(1).await.unwrap();
             rename(1, "").await.unwrap_err();
+            assert_eq!(get_user(1).peek().await, None);
+            get_user(1).await.unwrap();
             assert_eq!(get_user(1).peek().await, Some(Ok(named("user 1"))));
         })
         .await;
     }
 
     #[tokio::test]
-    async fn a_some_is_put_and_a_none_changes_nothing() {
+    async fn a_some_is_put_and_a_none_leaves_a_miss() {
         #[updates(get_user(id))]
         async fn rename(id: u64, name: &str) -> Option<User> {
             let _ = id;
@@ -108,7 +110,7 @@ mod outcome {
             rename(1, "Ada").await;
             assert_eq!(get_user(1).peek().await, Some(Ok(named("Ada"))));
             rename(1, "").await;
-            assert_eq!(get_user(1).peek().await, Some(Ok(named("Ada"))));
+            assert_eq!(get_user(1).peek().await, None);
         })
         .await;
     }

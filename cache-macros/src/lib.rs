@@ -447,9 +447,11 @@ pub fn invalidates(args: TokenStream, item: TokenStream) -> TokenStream {
 /// The function keeps its signature, and its callers get what it returned. All that
 /// [`#[invalidates]`](attr.invalidates.html) says of functions, of success and of a body that is
 /// dropped holds here too: the value is put after `Ok`, `Some`, and whatever is neither `Result`
-/// nor `Option`; an `Err` or a `None` leaves the entry as it is.
+/// nor `Option`; after an `Err` or a `None` nothing is.
 ///
-/// The entry is held while the body runs. Of two calls that change it at the same time neither
+/// The entry is held while the body runs, for a [`lease`](struct.CacheBuilder.html#method.lease) if the
+/// process dies meanwhile: it is removed before the body, and nobody stores it until the value is
+/// put. Of two calls that change it at the same time neither
 /// puts its value: both leave a miss, and never the value of the one that lost. A value that did
 /// not land is an invalidation.
 ///
