@@ -743,6 +743,34 @@ mod function {
         .await;
     }
 
+    #[async_trait::async_trait]
+    trait BoxedGeneric {
+        async fn add<T: Display + Send>(self: Arc<Self>, value: T, to: &mut Vec<T>);
+    }
+
+    #[async_trait::async_trait]
+    impl BoxedGeneric for Repo {
+        #[invalidates(Self::list(&self), by_name(&value.to_string()))]
+        async fn add<T: Display + Send>(self: Arc<Self>, value: T, to: &mut Vec<T>) {
+            to.push(value);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_a_generic_method_of_a_boxed_trait() {
+        alone(async {
+            let repo = Arc::new(Repo { tenant: 1 });
+            repo.list().await;
+            by_name("7").await;
+            let mut to = vec![];
+            assert_send(Arc::clone(&repo).add(7, &mut to)).await;
+            assert_eq!(to, [7]);
+            assert!(!is_kept(repo.list()).await);
+            assert!(!is_kept(by_name("7")).await);
+        })
+        .await;
+    }
+
     #[tokio::test]
     async fn it_is_generic() {
         #[invalidates(by_name(&name.to_string()))]

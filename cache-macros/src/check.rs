@@ -23,8 +23,17 @@ pub(crate) fn check_settings(args: &CachedArgs, errors: &mut Errors) {
     }
 }
 
-/// A hold is there before the body runs, and so has to know then what it is for.
-pub(crate) fn check_hold(args: &InvalidatesArgs, errors: &mut Errors) {
+/// A hold is there before the body runs, and so has to know then what it is for. A failure has no
+/// value that a closure could make a target of.
+pub(crate) fn check_targets(args: &InvalidatesArgs, errors: &mut Errors) {
+    if let Some(always) = args.always
+        && args.before.is_empty()
+        && !args.after.is_empty()
+    {
+        let message = "after a failure there is no value for `|out|`; name a plain call too, or \
+                       leave `on` out";
+        errors.at(always, message);
+    }
     if args.hold.is_some() {
         for target in &args.after {
             let message = "`hold` needs its targets before the body runs; use a plain call instead \

@@ -374,7 +374,7 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `on = "always"` acts after `Err` and `None` too. Write it where a failure may have changed
 /// something: a statement that ran into a timeout, the second of two writes without a transaction,
-/// a `COMMIT` whose answer was lost. Targets that are closures need a value, and so a success.
+/// a `COMMIT` whose answer was lost. A target that is a closure needs a value, and so a success.
 ///
 /// ```
 /// # use larder::{cached, invalidates};

@@ -17,7 +17,8 @@ pub(crate) struct InvalidatesArgs {
     pub(crate) after: Vec<ExprClosure>,
     pub(crate) hold: Option<Dur>,
     pub(crate) hold_required: Option<Span>,
-    pub(crate) is_always: bool,
+    /// `on = "always"`, at its value.
+    pub(crate) always: Option<Span>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -53,7 +54,7 @@ impl InvalidatesArgs {
                     let message = "`hold_required` stands alone";
                     return Err(syn::Error::new(name.span(), message));
                 }
-                "on" => args.is_always = is_always(&expr(&name, value, "\"always\"")?)?,
+                "on" => args.always = always(&expr(&name, value, "\"always\"")?)?,
                 _ => args.krate = Some(krate(&name, value)?),
             }
             Ok(())
@@ -174,17 +175,16 @@ fn is_option(input: ParseStream<'_>, known: &[&'static str], args: &[Arg]) -> bo
                 && nearest(&name_text, known.iter().copied()).is_some())
 }
 
-/// Input: `"always"`. Output: true.
-fn is_always(value: &Expr) -> syn::Result<bool> {
-    let text = match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.value(),
-        _ => String::new(),
-    };
-    match text.as_str() {
-        "ok" => Ok(false),
-        "always" => Ok(true),
-        _ => Err(syn::Error::new_spanned(value, "`on` takes `\"ok\"` or `\"always\"`")),
+/// Input: `"always"`. Output: where it is.
+fn always(value: &Expr) -> syn::Result<Option<Span>> {
+    if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value {
+        match text.value().as_str() {
+            "ok" => return Ok(None),
+            "always" => return Ok(Some(text.span())),
+            _ => {}
+        }
     }
+    Err(syn::Error::new_spanned(value, "`on` takes `\"ok\"` or `\"always\"`"))
 }
 
 fn value_of(value: Expr) -> syn::Result<Expr> {

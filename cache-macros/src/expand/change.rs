@@ -10,12 +10,12 @@ use crate::{
 
 /// Input:
 /// ```text
-/// #[invalidates(get_user(id), |out| by_name(&out.name), hold = 5)]
+/// #[invalidates(get_user(id), |out| by_name(&out.name))]
 /// { … }
 /// ```
 /// Output:
 /// ```text
-/// let mut __change = Change::new().hold(5000);
+/// let mut __change = Change::new();
 /// __change.target(get_user(id));
 /// __change.begin().await;
 /// let __output = async move { … }.await;
@@ -41,7 +41,7 @@ pub(super) fn invalidates(
         let millis = hold.millis;
         quote!(.hold(#millis))
     });
-    let always = args.is_always.then(|| quote!(.always()));
+    let always = args.always.map(|_| quote!(.always()));
     let before = args.before.iter().map(|target| {
         let take = quote_spanned!(at(target)=> __change.target(#target));
         quote_spanned!(Span::mixed_site()=> #take;)
@@ -157,18 +157,26 @@ fn around(
     after: &TokenStream,
 ) -> TokenStream {
     let run = quote_spanned!(function.body.span()=> async move { #run });
+    let success = quote_spanned!(Span::mixed_site()=> (&#private::Outcome(&__output)).success());
+    let succeeded = if after.is_empty() {
+        quote!(#success.is_some())
+    } else {
+        quote_spanned!(Span::mixed_site()=>
+            match #success {
+                ::core::option::Option::Some(__value) => {
+                    #after
+                    true
+                }
+                ::core::option::Option::None => false,
+            }
+        )
+    };
     quote_spanned!(Span::mixed_site()=>
         #[allow(unused_imports)]
         use #private::Success as _;
         #before
         let __output = #run.await;
-        let __succeeded = match (&#private::Outcome(&__output)).success() {
-            ::core::option::Option::Some(__value) => {
-                #after
-                true
-            }
-            ::core::option::Option::None => false,
-        };
+        let __succeeded = #succeeded;
         if __succeeded {
             __change.succeeded().await;
         } else {

@@ -4,7 +4,7 @@ use syn::{Attribute, Meta, Path};
 
 use crate::{
     args::{CachedArgs, InvalidatesArgs, UpdatesArgs},
-    check::{check_hold, check_settings},
+    check::{check_settings, check_targets},
     errors::Errors,
     signature::{Function, Shape},
 };
@@ -125,7 +125,7 @@ impl Layer {
             }
             "invalidates" => {
                 let args = InvalidatesArgs::parse(args, &at, args_of_function, errors);
-                check_hold(&args, errors);
+                check_targets(&args, errors);
                 Args::Invalidates(args)
             }
             "updates" => Args::Updates(UpdatesArgs::parse(args, &at, args_of_function, errors)),
