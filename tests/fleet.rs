@@ -20,7 +20,7 @@ use common::{
     member::{self, Member, say},
     redis::RedisServer,
 };
-use larder::{Cache, cached};
+use larder::{Cache, cached, invalidates};
 use tokio::{task::JoinSet, time::sleep};
 
 /// Plays a role in the fleet of another test.
@@ -37,6 +37,7 @@ fn a_process_of_the_fleet() {
             "hammer" => play_hammer(Front::Larder).await,
             "naive" => play_hammer(Front::Naive).await,
             "remembering" => play_hammer(Front::Memory).await,
+            "changer" => play_changer().await,
             role => panic!("no role is called {role}"),
         }
     });
@@ -533,4 +534,82 @@ fn memory_serves_what_another_process_invalidated_for_max_staleness_at_most() {
     println!("{reads} reads, {stale} stale, {behind} of what had been invalidated");
     assert_eq!(stale, 0);
     assert!(behind > 0, "no memory served anything that another process had invalidated");
+}
+
+// A writer that dies.
+
+#[invalidates(remembered(database, id))]
+async fn change(database: &Clients, id: u64) {
+    commit_and_hang(database, id).await;
+}
+
+#[invalidates(remembered(database, id), hold = "1s")]
+async fn change_held(database: &Clients, id: u64) {
+    commit_and_hang(database, id).await;
+}
+
+/// It says when it has begun, and commits when it is told to.
+async fn commit_and_hang(database: &Clients, id: u64) {
+    say("begun");
+    while database.number(&["GET", "commit"]).await == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    database.number(&["INCR", &format!("version:{id}")]).await;
+    say("committed");
+    std::future::pending::<()>().await;
+}
+
+/// Orders: `change <id>` and `change_held <id>`; `read <id>`, answered with `read <version>`.
+async fn play_changer() {
+    let url: String = variable("FLEET_URL").unwrap();
+    install_cache(&url);
+    let database = Arc::new(Clients::new(&url));
+    let mut orders = member::orders();
+    while let Some(order) = orders.recv().await {
+        let (what, id) = order.split_once(' ').unwrap();
+        let (id, database) = (id.parse().unwrap(), Arc::clone(&database));
+        match what {
+            "change" => drop(tokio::spawn(async move { change(&database, id).await })),
+            "change_held" => drop(tokio::spawn(async move { change_held(&database, id).await })),
+            "read" => say(&format!("read {}", remembered(&database, id).await)),
+            _ => panic!("{order} is no order"),
+        }
+    }
+}
+
+/// What two readers find after a writer was killed between its COMMIT and the invalidation.
+fn after_a_crash(order: &str) -> [[u64; 2]; 2] {
+    let server = RedisServer::start();
+    let url = server.url();
+    let start = || Member::start("changer", &[("FLEET_URL", &url)]);
+    let (mut writer, mut readers) = (start(), [start(), start()]);
+    let mut read = |reader: usize| {
+        readers[reader].order("read 1");
+        readers[reader].hear_numbers("read")[0]
+    };
+    // One has it in memory, and the other one reads it in the middle of the change.
+    assert_eq!(read(0), 0);
+    writer.order(&format!("{order} 1"));
+    assert_eq!(writer.hear(), "begun");
+    assert_eq!([read(0), read(1)], [0, 0]);
+    server.command(&["SET", "commit", "1"]);
+    assert_eq!(writer.hear(), "committed");
+    writer.kill();
+    let at_once = [read(0), read(1)];
+    while server.command(&["PTTL", "fleet:remembered:1"]).parse::<i64>().unwrap() < 10_000 {
+        // The hold ends, and somebody stores what the database has.
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = [read(0), read(1)];
+    }
+    [at_once, [read(0), read(1)]]
+}
+
+#[test]
+fn a_writer_that_dies_after_its_commit_leaves_nothing_old_under_a_hold() {
+    assert_eq!(after_a_crash("change_held"), [[1, 1], [1, 1]]);
+}
+
+#[test]
+fn a_writer_that_dies_after_its_commit_leaves_what_is_old_without_a_hold() {
+    assert_eq!(after_a_crash("change"), [[0, 0], [0, 0]]);
 }
