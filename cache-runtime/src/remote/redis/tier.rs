@@ -493,12 +493,14 @@ impl Inner {
             })
             .collect();
         let answers = self.run_all(&commands).await;
-        let settled = |(answer, value)| match (answer, value) {
+        let settled = |((answer, value), settlement): ((_, _), &Settlement)| match (answer, value) {
             // It was not stored, and whoever put it learns why.
             (Ok(_), Some((Err(error), _))) => Err(error),
+            // Nor was this, though its writer may have been alone.
+            (Ok(_), None) if settlement.value.is_some() => Ok(false),
             (answer, _) => answer,
         };
-        answers.into_iter().zip(values).map(settled).collect()
+        answers.into_iter().zip(values).zip(&settlements).map(settled).collect()
     }
 
     /// An answer to each of these, which are one and the same script.
