@@ -2,7 +2,8 @@
 -- The value is stored if nobody else changed anything meanwhile; the last writer opens the key.
 --
 -- ARGV: token, the value, its life in ms (0: there is none), channel, message.
--- Reply: 1 if the writer was alone from beginning to end, 0 if not; now in ms.
+-- Reply: 1 if the writer was alone from beginning to end and its value, if it has one, is stored; 0 if
+-- not; now in ms.
 local token, value, life_ms, channel, message =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
@@ -19,11 +20,12 @@ else
     redis.call('SET', key, '\2' .. string.char(entry.flags) .. others, 'KEEPTTL')
   else
     alone = entry.flags % 2 == 0
-    if alone and life_ms > 0 then
-      redis.call('SET', key, value, 'PX', ARGV[3])
-    else
-      redis.call('UNLINK', key)
+    local stays = alone and life_ms > 0
+    if stays and redis.pcall('SET', key, value, 'PX', ARGV[3]).err then
+      -- A server that is full takes no value, and opens the key all the same.
+      alone, stays = false, false
     end
+    if not stays then redis.call('UNLINK', key) end
   end
 end
 redis.call('PUBLISH', channel, message)
