@@ -498,3 +498,398 @@ async fn everything_in_memory_is_given_back() {
     assert!(lock(&one.inner.grants).is_empty());
     assert!(lock(&one.inner.parked).is_empty() && one.inner.ears.waiters.len() == 0);
 }
+
+fn hold(key: &str, token: Token) -> Hold {
+    Hold { key: key.to_owned(), token }
+}
+
+/// With a token each.
+fn holds(keys: &[&str], Token(first): Token) -> Vec<Hold> {
+    keys.iter().zip(first..).map(|(key, token)| hold(key, Token(token))).collect()
+}
+
+/// Ends these with a value each: its key.
+fn with_values(holds: &[Hold]) -> Vec<Settlement> {
+    let settlement = |hold: &Hold| Settlement { hold: hold.clone(), value: Some(value(&hold.key)) };
+    holds.iter().map(settlement).collect()
+}
+
+async fn begin(tier: &RedisTier, holds: &[Hold]) {
+    let answers = tier.hold(holds, Duration::from_secs(10), false).await;
+    assert!(answers.len() == holds.len() && answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+async fn settle(tier: &RedisTier, settlements: Vec<Settlement>) -> Vec<bool> {
+    tier.settle(settlements).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// The bytes of a key.
+fn raw(server: &RedisServer, key: &str) -> Option<Vec<u8>> {
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    redis::cmd("GET").arg(key).query(&mut connection).unwrap()
+}
+
+fn exists(server: &RedisServer, key: &str) -> bool {
+    server.command(&["EXISTS", key]) == "1"
+}
+
+const KEYS: [&str; 3] = ["shop:a", "shop:b", "shop:c"];
+
+#[tokio::test]
+async fn holds_of_several_keys_begin_and_end_with_one_request_each() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    let holds = holds(&KEYS, MINE);
+    let requests = || one.connection().counts().sent;
+    let before = requests();
+    begin(&one, &holds).await;
+    for key in KEYS {
+        let leased = one.lease(key, OTHER, Seen::Nothing, BUDGET).await.unwrap();
+        assert_eq!(leased, Leased::Held);
+    }
+    let still = one.hold(&holds, Duration::from_secs(20), true).await;
+    assert!(still.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!(settle(&one, with_values(&holds)).await, [true; 3]);
+    assert_eq!(requests() - before, 3 + 3);
+    let stamp: u64 = server.command(&["HGET", SERVICE, "stamp"]).parse().unwrap();
+    for key in KEYS {
+        let left: u64 = server.command(&["PTTL", key]).parse().unwrap();
+        assert!(left > 55_000 && left <= 60_000);
+        let bytes = raw(&server, key).unwrap();
+        let Decoded::Value { header, payload } = blob::decode(&bytes, 1 << 20) else {
+            panic!("{bytes:?}");
+        };
+        assert_eq!(payload, key.as_bytes());
+        // By the server's clock: the age that it had, and its life from then on.
+        assert_eq!(header.fresh_until - header.created, 60_300);
+        assert_eq!(
+            (header.stale_until, header.servable_until),
+            (header.fresh_until, header.fresh_until)
+        );
+        assert_eq!(*header.stamps, [stamp]);
+        assert_eq!((header.token, header.fingerprint, header.cost), (None, 7, 5_000));
+        let Got::Found(found) = one.get(key, BUDGET).await.unwrap() else { panic!("{key}") };
+        assert!(found.age >= Duration::from_millis(300) && found.age < Duration::from_secs(5));
+    }
+    assert!(lock(&one.inner.grants).is_empty());
+    assert!(one.hold(&[], BUDGET, false).await.is_empty() && one.settle(vec![]).await.is_empty());
+}
+
+#[tokio::test]
+async fn of_two_processes_that_write_at_once_neither_stores() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    let (mine, others) = (holds(&KEYS, MINE), holds(&KEYS[..1], OTHER));
+    begin(&one, &mine).await;
+    begin(&two, &others).await;
+    assert_eq!(settle(&one, with_values(&mine)).await, [false, true, true]);
+    assert_eq!(one.lease(KEYS[0], MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Held);
+    assert_eq!(settle(&two, with_values(&others)).await, [false]);
+    assert_eq!(KEYS.map(|key| exists(&server, key)), [false, true, true]);
+}
+
+#[tokio::test]
+async fn without_what_its_hold_has_read_a_settlement_is_an_invalidation() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    let hold = [hold(KEY, MINE)];
+    // Another process began it, a renewal did, and nobody.
+    begin(&one, &hold).await;
+    assert_eq!(settle(&two, with_values(&hold)).await, [false], "it is not stored");
+    assert!(!exists(&server, KEY));
+    one.hold(&hold, Duration::from_secs(10), true).await.remove(0).unwrap();
+    assert_eq!(settle(&two, with_values(&hold)).await, [false]);
+    assert!(!exists(&server, KEY));
+    store(&one, "1").await;
+    assert_eq!(settle(&two, with_values(&hold)).await, [false]);
+    assert!(!exists(&server, KEY));
+    // One that has no value to store was alone all the same.
+    begin(&one, &hold).await;
+    let [hold] = hold;
+    assert_eq!(settle(&two, vec![Settlement { hold, value: None }]).await, [true]);
+    assert!(!exists(&server, KEY));
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_large_is_an_error_and_an_invalidation() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    for key in KEYS {
+        server.command(&["SET", key, "old"]);
+    }
+    let holds = holds(&KEYS, MINE);
+    begin(&one, &holds).await;
+    let mut settlements = with_values(&holds);
+    settlements[1].value = Some(Fill { payload: vec![0; blob::MAX_BLOB], ..value("") });
+    let answers = one.settle(settlements).await;
+    assert!(
+        matches!(answers[..], [Ok(true), Err(Error::TooLarge { .. }), Ok(true)]),
+        "{answers:?}"
+    );
+    assert_eq!(KEYS.map(|key| exists(&server, key)), [true, false, true]);
+    assert!(lock(&one.inner.grants).is_empty());
+}
+
+#[tokio::test]
+async fn a_value_that_a_full_server_does_not_take_is_an_invalidation() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    let hold = [hold(KEY, MINE)];
+    begin(&one, &hold).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    one.hold(&hold, Duration::from_secs(20), true).await.remove(0).unwrap();
+    assert_eq!(settle(&one, with_values(&hold)).await, [false]);
+    assert!(!exists(&server, KEY), "nobody waits for the hold to end");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_scripts_is_told_them() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    let holds = holds(&KEYS, MINE);
+    let keys = KEYS.map(str::to_owned);
+    for _ in 0..2 {
+        server.command(&["SCRIPT", "FLUSH"]);
+        begin(&one, &holds).await;
+        server.command(&["SCRIPT", "FLUSH"]);
+        let still = one.hold(&holds, Duration::from_secs(20), true).await;
+        assert!(still.into_iter().all(|answer| answer.is_ok()));
+        server.command(&["SCRIPT", "FLUSH"]);
+        assert_eq!(settle(&one, with_values(&holds)).await, [true; 3]);
+        server.command(&["SCRIPT", "FLUSH"]);
+        assert!(one.invalidate(&keys).await.into_iter().all(|answer| answer.is_ok()));
+        assert_eq!(KEYS.map(|key| exists(&server, key)), [false; 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_clear_within_a_hold_leaves_a_value_that_nobody_reads() {
+    let server = RedisServer::start();
+    let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
+    let hold = [hold(KEY, MINE)];
+    for clearing in [&one, &two] {
+        begin(&one, &hold).await;
+        clearing.clear().await.unwrap();
+        assert_eq!(settle(&one, with_values(&hold)).await, [true]);
+        assert!(exists(&server, KEY));
+        rejected(clearing).await;
+        let seen = async |tier: &RedisTier| tier.get(KEY, BUDGET).await;
+        until(async || matches!(seen(&one).await, Ok(Got::Rejected(_)))).await;
+        until(async || matches!(seen(&two).await, Ok(Got::Rejected(_)))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_reaches_the_server_late_does_nothing() {
+    let server = RedisServer::start();
+    let one = warm_tier(&server.url()).await;
+    let hold = [hold(KEY, MINE)];
+    begin(&one, &hold).await;
+    settle(&one, with_values(&hold)).await;
+    server.hang();
+    assert!(one.hold(&hold, Duration::from_secs(10), false).await.remove(0).is_err());
+    sleep(Duration::from_millis(150)).await;
+    server.resume();
+    // The value from before is still there.
+    until(async || matches!(one.get(KEY, BUDGET).await, Ok(Got::Found(_)))).await;
+    assert!(lock(&one.inner.grants).is_empty());
+}
+
+#[tokio::test]
+async fn of_several_keys_each_has_an_answer() {
+    let server = RedisServer::start();
+    let rights = ["~shop:user:*", "~shop:nothing", "~:larder:*", "&*", "+@all"];
+    server.command(&[&["ACL", "SETUSER", "joe", "on", ">pass"][..], &rights].concat());
+    let joe = tier(&format!("redis://joe:pass@127.0.0.1:{}", server.port())).await;
+    let keys = ["shop:user:1", "shop:order:1", "shop:user:2"];
+    let is_ok = |answers: Vec<Result<(), Error>>| {
+        answers.iter().map(Result::is_ok).collect::<Vec<_>>() == [true, false, true]
+    };
+    for key in keys {
+        server.command(&["SET", key, "old"]);
+    }
+    assert!(is_ok(joe.invalidate(&keys.map(str::to_owned)).await));
+    assert_eq!(keys.map(|key| exists(&server, key)), [false, true, false]);
+    let holds = holds(&keys, MINE);
+    assert!(is_ok(joe.hold(&holds, Duration::from_secs(10), false).await));
+    let settled = joe.settle(with_values(&holds)).await;
+    assert!(matches!(settled[..], [Ok(true), Err(Error::Refused), Ok(true)]), "{settled:?}");
+    assert_eq!(server.command(&["GET", keys[1]]), "old");
+}
+
+/// What a memory was told, and asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Invalidated(&'static str),
+    Cleared,
+    Broken,
+    Now(u64),
+    Proven(u64),
+}
+
+/// Each moment of its clock is another one.
+#[derive(Default)]
+struct Recorder {
+    clock: AtomicU64,
+    told: Mutex<Vec<Told>>,
+}
+
+impl Recorder {
+    fn add(&self, told: Told) {
+        lock(&self.told).push(told);
+    }
+
+    fn told(&self) -> Vec<Told> {
+        lock(&self.told).clone()
+    }
+
+    /// What others have changed since this was last asked: a PING that is sent from now on
+    /// proves that it is all.
+    async fn changes(&self) -> Vec<Told> {
+        let asked = self.clock.load(SeqCst);
+        let is_later = |told: &Told| matches!(told, Told::Proven(at) if *at > asked);
+        until(async || self.told().iter().any(is_later)).await;
+        let mut told = std::mem::take(&mut *lock(&self.told));
+        told.retain(|told| matches!(told, Told::Invalidated(_) | Told::Cleared));
+        told
+    }
+}
+
+impl Memory for Recorder {
+    fn now(&self) -> u64 {
+        let now = self.clock.fetch_add(1, SeqCst) + 1;
+        self.add(Told::Now(now));
+        now
+    }
+
+    fn invalidated(&self, key: &str) {
+        self.add(Told::Invalidated(key.to_owned().leak()));
+    }
+
+    fn cleared(&self) {
+        self.add(Told::Cleared);
+    }
+
+    fn broken(&self) {
+        self.add(Told::Broken);
+    }
+
+    fn proven(&self, asked: u64) {
+        self.add(Told::Proven(asked));
+    }
+}
+
+/// A process whose memory is told what others change.
+fn with_memory(settings: TierSettings) -> (RedisTier, Arc<Recorder>) {
+    let tier = RedisTier::new(settings);
+    let recorder = Arc::<Recorder>::default();
+    let memory: Arc<dyn Memory> = recorder.clone();
+    tier.tell(Arc::downgrade(&memory));
+    (tier, recorder)
+}
+
+#[tokio::test]
+async fn the_memory_of_the_others_is_told_what_changes_and_not_ones_own() {
+    let server = RedisServer::start();
+    let (one, own) = with_memory(settings(&server.url()));
+    let (two, others) =
+        with_memory(TierSettings { random: Arc::new(|| 77), ..settings(&server.url()) });
+    up(&one).await;
+    up(&two).await;
+    let all = KEYS.map(Told::Invalidated);
+    assert!(one.invalidate(&KEYS.map(str::to_owned)).await.into_iter().all(|done| done.is_ok()));
+    assert_eq!(others.changes().await, all);
+    let holds = holds(&KEYS, MINE);
+    begin(&one, &holds).await;
+    assert_eq!(others.changes().await, all, "before anything is written");
+    // A hold that goes on is nothing new.
+    one.hold(&holds, Duration::from_secs(10), true).await;
+    assert_eq!(others.changes().await, []);
+    assert_eq!(settle(&one, with_values(&holds)).await, [true; 3]);
+    assert_eq!(others.changes().await, all);
+    // One that was lost is.
+    one.hold(&holds[..1], Duration::from_secs(10), true).await;
+    assert_eq!(others.changes().await, all[..1]);
+    one.clear().await.unwrap();
+    assert_eq!(others.changes().await, [Told::Cleared]);
+    // Who waits is woken, and nothing is invalid.
+    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap();
+    assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
+    assert_eq!(others.changes().await, []);
+    assert_eq!(own.changes().await, []);
+}
+
+#[tokio::test]
+async fn a_memory_is_told_the_proofs_with_the_moments_at_which_they_were_asked_for() {
+    let server = RedisServer::start();
+    let (one, memory) = with_memory(settings(&server.url()));
+    // Nothing else is asked of it.
+    one.attend();
+    let proofs = || memory.told().iter().filter(|told| matches!(told, Told::Proven(_))).count();
+    until(async || proofs() > 3).await;
+    let told = memory.told();
+    let asked = told.iter().position(|told| *told == Told::Broken).unwrap();
+    // Its SUBSCRIBE, and each PING after it.
+    assert!(
+        matches!(
+            told[asked - 1..],
+            [
+                Told::Now(subscribe),
+                Told::Broken,
+                Told::Proven(subscribed),
+                Told::Now(ping),
+                Told::Proven(pinged),
+                Told::Now(second),
+                Told::Proven(twice),
+                ..
+            ] if subscribe == subscribed && ping == pinged && second == twice
+        ),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_proof_that_takes_its_time_is_of_the_moment_at_which_it_was_asked_for() {
+    let server = RedisServer::start();
+    let max_staleness = Duration::from_secs(4);
+    let (one, memory) = with_memory(TierSettings { max_staleness, ..settings(&server.url()) });
+    up(&one).await;
+    server.hang();
+    let mut before = Vec::new();
+    until(async || {
+        before = memory.told();
+        sleep(Duration::from_millis(30)).await;
+        matches!(before.last(), Some(Told::Now(_))) && memory.told() == before
+    })
+    .await;
+    let asked = memory.clock.fetch_add(1_000, SeqCst);
+    server.resume();
+    until(async || memory.told().len() > before.len()).await;
+    assert_eq!(memory.told()[before.len()], Told::Proven(asked));
+}
+
+#[tokio::test]
+async fn a_memory_is_told_of_a_break_when_it_is_noticed_and_when_it_is_over() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let (one, memory) = with_memory(settings(&proxy.url()));
+    up(&one).await;
+    for _ in 0..2 {
+        memory.changes().await;
+        proxy.set(Mode::Cut);
+        let breaks = || memory.told().iter().filter(|told| **told == Told::Broken).count();
+        until(async || breaks() == 1).await;
+        // What another process changes now it will not hear.
+        let unheard = memory.told().len();
+        server.command(&["PUBLISH", SERVICE, "nobody hears it"]);
+        sleep(Duration::from_millis(30)).await;
+        assert!(memory.told()[unheard..].is_empty(), "nothing is proven meanwhile");
+        proxy.set(Mode::Pass);
+        until(async || matches!(memory.told().last(), Some(Told::Proven(_)))).await;
+        let told = memory.told().split_off(unheard);
+        let again = told.iter().position(|told| *told == Told::Broken).unwrap();
+        let Told::Now(asked) = told[again - 1] else { panic!("{told:?}") };
+        assert_eq!(told[again + 1], Told::Proven(asked), "{told:?}");
+    }
+}

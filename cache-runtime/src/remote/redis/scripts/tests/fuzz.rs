@@ -45,7 +45,10 @@ fn is(bytes: &[u8]) -> Is {
 }
 
 fn inputs() -> Vec<Vec<u8>> {
-    let mut seeds = vec![lease(MINE), awaited(lease(OTHER)), hold(&[MINE, OTHER]), newer()];
+    let mut seeds = vec![lease(MINE), awaited(lease(OTHER)), newer()];
+    for tokens in [&[MINE][..], &[OTHER], &[MINE, OTHER], &[OTHER, MINE, THIRD], &[OTHER; 9]] {
+        seeds.extend([hold(tokens), contended(hold(tokens))]);
+    }
     for header in [fresh(), stale(), kept(), dead()] {
         seeds.push(value(&header));
         seeds.push(value(&paused(header, 60_000)));
@@ -256,6 +259,85 @@ fn hostile_bytes_through_invalidate() {
             }
         },
     );
+}
+
+/// The tokens of a hold.
+fn tokens(bytes: &[u8]) -> Vec<Token> {
+    let tokens = bytes[2..].chunks_exact(16);
+    tokens.map(|token| Token(u128::from_be_bytes(token.try_into().unwrap()))).collect()
+}
+
+#[test]
+fn hostile_bytes_through_hold() {
+    for is_renewal in [false, true] {
+        let (channel, message) = ("fuzz", b"".as_slice());
+        through(
+            |key| Hold {
+                key,
+                token: MINE,
+                term: TERM,
+                not_after: None,
+                is_renewal,
+                channel,
+                message,
+            },
+            |bytes, Answer { outcome, .. }, after| {
+                let (said, result) = held(bytes, is_renewal);
+                assert_eq!(outcome, said, "{is_renewal} {bytes:?}");
+                assert_eq!(after, Some(result), "{is_renewal} {bytes:?}");
+            },
+        );
+    }
+}
+
+/// What HOLD says and leaves behind.
+fn held(bytes: &[u8], is_renewal: bool) -> (Held, Vec<u8>) {
+    match is(bytes) {
+        Is::Hold if tokens(bytes).contains(&MINE) => {
+            let said = if bytes[1] & 1 == 0 { Held::Alone } else { Held::Contended };
+            (said, bytes.to_vec())
+        }
+        Is::Hold => {
+            let both = [bytes, &super::bytes(MINE)].concat();
+            (Held::Contended, contended(both))
+        }
+        _ if is_renewal => (Held::Contended, contended(hold(&[MINE]))),
+        _ => (Held::Alone, hold(&[MINE])),
+    }
+}
+
+#[test]
+fn hostile_bytes_through_settle() {
+    let new = value(&fresh());
+    for value in [None, Some(new.as_slice())] {
+        let stored = value.map(|value| (value, TERM));
+        through(
+            |key| Settle { key, token: MINE, value: stored, channel: "fuzz", message: b"" },
+            |bytes, Answer { outcome, .. }, after| {
+                let (alone, result) = settled(bytes, value);
+                assert_eq!(outcome, alone, "{bytes:?}");
+                assert_eq!(after, result, "{bytes:?}");
+            },
+        );
+    }
+}
+
+/// What SETTLE says and leaves behind.
+fn settled(bytes: &[u8], value: Option<&[u8]>) -> (bool, Option<Vec<u8>>) {
+    if is(bytes) != Is::Hold {
+        return (false, None);
+    }
+    let mut tokens = tokens(bytes);
+    let Some(at) = tokens.iter().position(|token| *token == MINE) else {
+        return (false, Some(contended(bytes.to_vec())));
+    };
+    tokens.remove(at);
+    let alone = bytes[1] & 1 == 0;
+    match tokens[..] {
+        [] if alone => (true, value.map(<[u8]>::to_vec)),
+        [] => (false, None),
+        _ => (false, Some([&bytes[..2], &hold(&tokens)[2..]].concat())),
+    }
 }
 
 #[test]

@@ -3,11 +3,6 @@ use super::*;
 const LEASE: Leased = Leased::Granted(Grant::Lease);
 const REFRESH: Leased = Leased::Granted(Grant::Refresh);
 
-fn is_about(left: i64, expected: u64) -> bool {
-    let expected = i64::try_from(expected).unwrap();
-    (expected - 5_000..=expected).contains(&left)
-}
-
 #[test]
 fn an_absent_key_is_leased_for_the_term() {
     for ask in FIRST_ASKS {

@@ -3,10 +3,12 @@
 mod clear;
 mod fill;
 mod fuzz;
+mod hold;
 mod invalidate;
 mod lease;
 mod release;
 mod service;
+mod settle;
 mod traces;
 
 use std::{
@@ -35,8 +37,15 @@ const LONG: u64 = 60_000;
 /// The caller of most tests, and another one.
 const MINE: Token = Token(0x11);
 const OTHER: Token = Token(0x22);
+const THIRD: Token = Token(0x33);
 
 const WAKE: &[u8] = b"wake";
+
+/// Whether so much is left, but for what a test may have taken since.
+fn is_about(left: i64, expected: u64) -> bool {
+    let expected = i64::try_from(expected).unwrap();
+    (expected - 5_000..=expected).contains(&left)
+}
 
 impl RedisServer {
     fn connect(&self) -> Connection {
@@ -56,6 +65,9 @@ fn is_unknown(error: &RedisError) -> bool {
 
 /// All tests share one; each has a key and a channel of its own.
 static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start_on_socket);
+
+/// What comes in between.
+type Change = fn(&mut Entry);
 
 /// A key of one test, and who listens to its channel.
 struct Entry {
@@ -131,6 +143,34 @@ impl Entry {
     fn invalidate(&mut self) -> Invalidated {
         let (key, channel) = (self.key.clone(), self.channel.clone());
         self.run(&Invalidate { key: &key, channel: &channel, message: b"invalidated" }).outcome
+    }
+
+    fn hold_for(&mut self, token: Token, is_renewal: bool, not_after: Option<u64>) -> Held {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        let (channel, message) = (channel.as_str(), b"held".as_slice());
+        let hold = Hold { key: &key, token, term: TERM, not_after, is_renewal, channel, message };
+        self.run(&hold).outcome
+    }
+
+    fn begin(&mut self, token: Token) -> Held {
+        self.hold_for(token, false, None)
+    }
+
+    fn renew(&mut self, token: Token) -> Held {
+        self.hold_for(token, true, None)
+    }
+
+    fn settle(&mut self, token: Token, value: Option<&[u8]>) -> bool {
+        let (key, channel) = (self.key.clone(), self.channel.clone());
+        let value = value.map(|value| (value, Duration::from_millis(LONG)));
+        self.run(&Settle { key: &key, token, value, channel: &channel, message: b"settled" })
+            .outcome
+    }
+
+    /// What another program does, or the end of its expiry.
+    fn unlink(&mut self) {
+        let key = self.key.clone();
+        self.redis::<()>(&[b"UNLINK", key.as_bytes()]);
     }
 
     fn service(&mut self, server: &str, policy: Policy) -> Answer<Serving> {
@@ -265,6 +305,11 @@ fn hold(tokens: &[Token]) -> Vec<u8> {
     [2, 0].into_iter().chain(tokens).collect()
 }
 
+fn contended(mut hold: Vec<u8>) -> Vec<u8> {
+    hold[1] |= 1;
+    hold
+}
+
 fn newer() -> Vec<u8> {
     let mut bytes = value(&fresh());
     bytes[1] = 2;
@@ -310,6 +355,19 @@ fn foreign() -> Vec<Vec<u8>> {
     all
 }
 
+/// All that is no hold: every kind of value and lease, of a newer format, and of other programs.
+fn no_holds() -> Vec<Vec<u8>> {
+    let mut all = vec![lease(MINE), awaited(lease(OTHER)), newer()];
+    for header in [fresh(), stale(), kept(), dead()] {
+        all.push(value(&header));
+        all.push(value(&paused(header, 5_000)));
+        all.push(value(&refreshed(header, MINE, 5_000)));
+        all.push(awaited(value(&refreshed(header, OTHER, 5_000))));
+    }
+    all.extend(foreign());
+    all
+}
+
 /// Puts something at the key that is no string.
 fn other_types() -> [&'static [&'static str]; 5] {
     [
@@ -342,7 +400,7 @@ impl Entry {
 #[test]
 fn the_sha_is_the_one_the_server_has() {
     let mut connection = SERVER.connect();
-    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &SERVICE, &CLEAR] {
+    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SERVICE, &CLEAR] {
         let sha: String =
             redis::cmd("SCRIPT").arg("LOAD").arg(script.body).query(&mut connection).unwrap();
         assert_eq!(sha, script.sha);
@@ -393,10 +451,12 @@ fn what_is_no_answer_to_a_command_is_none() {
     for code in [-1, 2, 99] {
         assert_eq!(Fill::answer(Value::Array(vec![int(code), int(1)])), None);
         assert_eq!(Release::answer(Value::Array(vec![int(code), int(1)])), None);
+        assert_eq!(Settle::answer(Value::Array(vec![int(code), int(1)])), None);
         assert_eq!(Service::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
         assert_eq!(Clear::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
     }
     assert_eq!(Invalidate::answer(Value::Array(vec![int(3), int(1)])), None);
+    assert_eq!(Hold::answer(Value::Array(vec![int(3), int(1)])), None);
 }
 
 #[test]
@@ -419,4 +479,13 @@ fn times_are_what_redis_takes() {
     assert_eq!(entry.run(&command).outcome, Leased::Granted(Grant::Lease));
     entry.set(&value(&stale()), LONG);
     assert_eq!(entry.run(&command).outcome, Leased::Granted(Grant::Refresh));
+    let (term, channel, message) = (Duration::MAX, "channel", b"".as_slice());
+    for is_renewal in [false, true] {
+        let hold =
+            Hold { key: &key, token: MINE, term, not_after: None, is_renewal, channel, message };
+        assert_eq!(entry.run(&hold).outcome, Held::Alone);
+    }
+    let value = Some((b"value".as_slice(), Duration::MAX));
+    assert!(entry.run(&Settle { key: &key, token: MINE, value, channel, message }).outcome);
+    assert_eq!(entry.get(), Some(b"value".to_vec()));
 }

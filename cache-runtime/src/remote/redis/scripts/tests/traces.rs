@@ -3,6 +3,140 @@
 
 use super::*;
 
+/// What a writer leaves in the database, and in the key if it may.
+fn written(number: u64) -> Vec<u8> {
+    value(&Header { fingerprint: number, ..fresh() })
+}
+
+#[test]
+fn trace_1a_writers_that_land_in_another_order_than_in_the_database_leave_a_miss() {
+    // MINE writes 1, OTHER writes 2, and OTHER's value comes first.
+    let mut entry = Entry::new();
+    entry.begin(MINE);
+    entry.begin(OTHER);
+    assert!(!entry.settle(OTHER, Some(&written(2))));
+    assert!(!entry.settle(MINE, Some(&written(1))));
+    assert_eq!(entry.get(), None);
+}
+
+#[test]
+fn trace_1a_one_token_per_key_would_not_do() {
+    // The first one ends while the second is there, which then is the only one.
+    let mut entry = Entry::new();
+    entry.begin(MINE);
+    entry.begin(OTHER);
+    assert!(!entry.settle(MINE, Some(&written(2))));
+    assert_eq!(entry.load(THIRD), Leased::Held);
+    assert!(!entry.settle(OTHER, Some(&written(1))));
+    assert_eq!(entry.get(), None);
+}
+
+#[test]
+fn trace_1b_a_value_from_before_an_invalidation_is_not_stored_after_it() {
+    let mut entry = Entry::new();
+    entry.begin(MINE);
+    entry.invalidate();
+    assert!(!entry.settle(MINE, Some(&written(1))));
+    assert_eq!(entry.get(), None);
+}
+
+#[test]
+fn trace_1c_a_settlement_that_lands_late_stores_nothing_over_a_later_change() {
+    // Within the hold, after it, and after a reader or a writer has stored what is newer.
+    let later: [Change; 5] = [
+        |_| {},
+        Entry::unlink,
+        |entry| {
+            entry.unlink();
+            entry.load(OTHER);
+        },
+        |entry| {
+            entry.unlink();
+            entry.load(OTHER);
+            assert!(entry.fill(OTHER, &written(2)));
+        },
+        |entry| {
+            entry.unlink();
+            entry.begin(OTHER);
+            assert!(entry.settle(OTHER, Some(&written(2))));
+        },
+    ];
+    for later in later {
+        let mut entry = Entry::new();
+        entry.begin(MINE);
+        entry.invalidate();
+        later(&mut entry);
+        assert!(!entry.settle(MINE, Some(&written(1))));
+        assert_eq!(entry.get(), None);
+    }
+}
+
+#[test]
+fn trace_2_the_first_of_two_holders_does_not_open_the_key() {
+    let mut entry = Entry::new();
+    entry.begin(MINE);
+    entry.begin(OTHER);
+    entry.settle(MINE, None);
+    // The second may crash between its commit and its end: a reader finds nothing to fill.
+    assert_eq!(entry.load(THIRD), Leased::Held);
+    assert!(!entry.fill(THIRD, &written(0)));
+    assert_eq!(entry.get(), Some(contended(hold(&[OTHER]))));
+    assert!(is_about(entry.left(), TERM_MS));
+}
+
+#[test]
+fn trace_2_a_hold_is_renewed_while_the_body_runs_and_does_not_expire_within() {
+    let mut entry = Entry::new();
+    let key = entry.key.clone();
+    entry.begin(MINE);
+    for _ in 0..3 {
+        entry.redis::<()>(&[b"PEXPIRE", key.as_bytes(), b"2000"]);
+        assert_eq!(entry.renew(MINE), Held::Alone);
+        assert!(is_about(entry.left(), TERM_MS));
+    }
+}
+
+#[test]
+fn trace_2_a_reader_that_came_after_an_expired_hold_stores_nothing_once_it_is_renewed_or_ended() {
+    let ends: [Change; 2] = [
+        |entry| {
+            entry.settle(MINE, Some(&written(1)));
+        },
+        |entry| {
+            entry.renew(MINE);
+        },
+    ];
+    for end in ends {
+        let mut entry = Entry::new();
+        entry.set(&hold(&[MINE]), 1);
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(entry.load(OTHER), Leased::Granted(Grant::Lease));
+        // It has read the old data by now.
+        end(&mut entry);
+        assert!(!entry.fill(OTHER, &written(0)));
+        assert!(!entry.settle(MINE, Some(&written(1))));
+        assert_eq!(entry.get(), None);
+    }
+}
+
+#[test]
+fn trace_2_the_ordinary_invalidation_of_another_writer_does_not_end_a_hold() {
+    let mut entry = Entry::new();
+    entry.begin(MINE);
+    assert_eq!(entry.invalidate(), Invalidated::Held);
+    assert_eq!(entry.load(OTHER), Leased::Held);
+    assert!(is_about(entry.left(), TERM_MS));
+}
+
+#[test]
+fn trace_2_the_memory_of_others_is_told_when_a_hold_begins() {
+    let mut entry = Entry::with(&written(0));
+    entry.begin(MINE);
+    assert_eq!(entry.heard(), ["held"]);
+    // And nobody takes what stands there for a value.
+    assert_eq!(entry.load(OTHER), Leased::Held);
+}
+
 #[test]
 fn trace_6_what_a_reader_rejects_can_be_replaced() {
     // The reader found another type in a value that is fresh for a long time yet.
@@ -75,6 +209,23 @@ fn trace_12_nobody_is_woken_who_does_not_wait() {
     entry.ask(Ask::Refresh, MINE);
     assert!(entry.release(MINE, Duration::ZERO));
     assert_eq!(entry.heard(), [""; 0]);
+}
+
+#[test]
+fn trace_14_a_change_and_its_message_are_one() {
+    // There is no moment at which one is there without the other, and both are by the answer.
+    let changes: [(Change, &str); 3] = [
+        (|entry| assert_eq!(entry.invalidate(), Invalidated::Removed), "invalidated"),
+        (|entry| assert_eq!(entry.begin(MINE), Held::Alone), "held"),
+        (|entry| assert!(!entry.settle(MINE, None)), "settled"),
+    ];
+    for (change, message) in changes {
+        let old = written(0);
+        let mut entry = Entry::with(&old);
+        change(&mut entry);
+        assert_ne!(entry.get(), Some(old));
+        assert_eq!(entry.heard(), [message]);
+    }
 }
 
 #[test]
