@@ -53,9 +53,11 @@ local function others_than(token)
   return nil
 end
 
--- Lets the writers of a hold know that they were not alone.
+-- Lets the writers of a hold know that they were not alone. A full server refuses to be told, and then
+-- the hold ends: its writers find none, and store nothing either.
 local function contend(hold)
-  redis.call('SETRANGE', key, 1, string.char(bit.bor(hold.flags, 1)))
+  local told = redis.pcall('SETRANGE', key, 1, string.char(bit.bor(hold.flags, 1)))
+  if type(told) == 'table' and told.err then redis.call('UNLINK', key) end
 end
 
 -- Puts a time and a token into the value that stands there; its expiry stays.

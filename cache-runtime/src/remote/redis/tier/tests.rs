@@ -643,6 +643,20 @@ async fn a_value_that_a_full_server_does_not_take_is_an_invalidation() {
 }
 
 #[tokio::test]
+async fn an_invalidation_on_a_full_server_ends_the_hold_that_it_cannot_mark() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    let hold = [hold(KEY, MINE)];
+    begin(&one, &hold).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    invalidate(&one, KEY).await.unwrap();
+    assert!(!exists(&server, KEY));
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(settle(&one, with_values(&hold)).await, [false]);
+    assert!(!exists(&server, KEY));
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_know_the_scripts_is_told_them() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
