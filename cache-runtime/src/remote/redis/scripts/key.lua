@@ -53,11 +53,16 @@ local function others_than(token)
   return nil
 end
 
--- Lets the writers of a hold know that they were not alone. A full server refuses to be told, and then
--- the hold ends: its writers find none, and store nothing either.
+-- Changes a hold; its expiry stays. A full server refuses, and then the hold ends: its writers find
+-- none, and store nothing either.
+local function hold_by(flags, tokens)
+  local bytes = '\2' .. string.char(flags) .. tokens
+  if redis.pcall('SET', key, bytes, 'KEEPTTL').err then redis.call('UNLINK', key) end
+end
+
+-- Lets the writers of a hold know that they were not alone.
 local function contend(hold)
-  local told = redis.pcall('SETRANGE', key, 1, string.char(bit.bor(hold.flags, 1)))
-  if type(told) == 'table' and told.err then redis.call('UNLINK', key) end
+  hold_by(bit.bor(hold.flags, 1), redis.call('GETRANGE', key, 2, -1))
 end
 
 -- Puts a time and a token into the value that stands there; its expiry stays.

@@ -17,7 +17,7 @@ else
   if not others then
     contend(entry)
   elseif #others > 0 then
-    redis.call('SET', key, '\2' .. string.char(entry.flags) .. others, 'KEEPTTL')
+    hold_by(entry.flags, others)
   else
     alone = entry.flags % 2 == 0
     local stays = alone and life_ms > 0

@@ -669,6 +669,20 @@ async fn an_invalidation_on_a_full_server_ends_the_hold_that_it_cannot_mark() {
 }
 
 #[tokio::test]
+async fn the_first_of_two_settlements_on_a_full_server_ends_both_holds() {
+    let server = RedisServer::start();
+    let one = tier(&server.url()).await;
+    let (first, second) = ([hold(KEY, MINE)], [hold(KEY, OTHER)]);
+    begin(&one, &first).await;
+    begin(&one, &second).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(settle(&one, with_values(&first)).await, [false]);
+    assert!(!exists(&server, KEY));
+    assert_eq!(settle(&one, with_values(&second)).await, [false]);
+    assert!(!exists(&server, KEY));
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_know_the_scripts_is_told_them() {
     let server = RedisServer::start();
     let one = patient(&server.url()).await;
