@@ -7,11 +7,11 @@ use crate::measure::{Kind, TABLES};
 const USAGE: &str = "\
 Usage: bench [MEASUREMENT]... [OPTION]...
 
-Measurements: hit, instructions, miss, stampede, cancelled, memory, redis; without any: all.
-redis starts a `redis-server` of its own, and is left out where there is none.
+Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation; without
+any: all. The last two start a `redis-server` of their own, and are left out where there is none.
 
   --rounds N     rounds, of which the median is shown (5)
-  --scale F      length of the rounds of hit, instructions, miss and redis (1)
+  --scale F      length of the rounds of hit, instructions, miss, redis and invalidation (1)
   --quick        --rounds 1 --scale 0.2
   --only NAME    only contestants with NAME in their name; can be repeated
 ";

@@ -15,7 +15,7 @@ mod zipf;
 
 use arguments::Arguments;
 use contestants::Entry;
-use measure::{Case, Kind, TABLES, Table};
+use measure::{Case, TABLES, Table};
 use redis_server::RedisServer;
 
 fn main() {
@@ -24,9 +24,10 @@ fn main() {
     }
     let arguments = Arguments::parse();
     print!("{}", table::heading(&arguments));
-    let server = arguments.wants(Kind::Redis).then(redis_server).flatten();
-    for table in TABLES.iter().filter(|table| arguments.wants(table.kind)) {
-        if table.kind == Kind::Redis && server.is_none() {
+    let wanted = || TABLES.iter().filter(|table| arguments.wants(table.kind));
+    let server = wanted().any(|table| table.kind.is_of_redis()).then(redis_server).flatten();
+    for table in wanted() {
+        if table.kind.is_of_redis() && server.is_none() {
             continue;
         }
         let rows = measurements(table, &arguments, server.as_ref());
@@ -38,7 +39,7 @@ fn main() {
 fn redis_server() -> Option<RedisServer> {
     if std::process::Command::new("redis-server").arg("--version").output().is_err() {
         eprintln!(
-            "There is no `redis-server` in the PATH: the measurements of Redis are left out."
+            "There is no `redis-server` in the PATH: the measurements with Redis are left out."
         );
         return None;
     }

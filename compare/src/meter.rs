@@ -1,4 +1,4 @@
-//! What the process has used: allocations, CPU time, memory.
+//! What the process has used: allocations, CPU time, memory. And a clock.
 
 #![allow(unsafe_code)] // A counting allocator cannot be had without.
 
@@ -38,7 +38,16 @@ pub fn peak_bytes() -> i64 {
 
 /// CPU time of all threads, user and system.
 pub fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time(ClockId::ProcessCPUTime)
+}
+
+/// By the clock that all processes of a machine share.
+pub fn now() -> Duration {
+    time(ClockId::Monotonic)
+}
+
+fn time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 

@@ -1,6 +1,7 @@
 //! Every measurement is a child process, which is this program again.
 
-use std::process::{Command, Output, exit};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{ChildStdin, ChildStdout, Command, Output, Stdio, exit};
 use std::thread;
 use std::time::Duration;
 
@@ -101,6 +102,55 @@ fn output(command: &mut Command, contestant: &Entry, case: Case, scale: f64) -> 
             eprintln!("{command:?}: {error}");
             None
         }
+    }
+}
+
+/// A second process for the measurement of this one: the same child once more. Gone when it is
+/// dropped, or when its input ends.
+pub struct Peer {
+    process: std::process::Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// Of a peer: whose it is.
+const PEER_OF: &str = "COMPARE_PEER_OF";
+
+/// The number of the process that this is the peer of, if it is one.
+pub fn peer_of() -> Option<u32> {
+    std::env::var(PEER_OF).ok()?.parse().ok()
+}
+
+impl Peer {
+    pub fn start() -> Self {
+        let mut process = Command::new(program())
+            .args(std::env::args().skip(1))
+            .env(PEER_OF, std::process::id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = process.stdin.take().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        Self { process, input, output }
+    }
+
+    pub fn tell(&mut self, number: u64) {
+        writeln!(self.input, "{number}").unwrap();
+    }
+
+    pub fn hear(&mut self) -> u64 {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().parse().unwrap()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        self.process.wait().unwrap();
     }
 }
 

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::contestants::redis::{HAND_OFFS, HITS, HandOff, MISSES, Tier};
+use crate::contestants::redis::{
+    HAND_OFFS, HITS, HandOff, MISSES, READERS, Reader, Tier, WRITERS, Writer,
+};
 use crate::contestants::{ALL, Contestant, Entry};
 use crate::meter;
+use crate::process;
 use crate::values::{Article, Block, Profile, Shared, User};
 
 mod cancelled;
 mod hit;
 mod instructions;
+mod invalidation;
 mod memory;
 mod miss;
 pub mod redis;
@@ -27,12 +31,18 @@ pub enum Kind {
     Cancelled,
     Memory,
     Redis,
+    Invalidation,
 }
 
 impl Kind {
     /// As on the command line.
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()
+    }
+
+    /// Whether it takes a server.
+    pub fn is_of_redis(self) -> bool {
+        matches!(self, Kind::Redis | Kind::Invalidation)
     }
 }
 
@@ -58,6 +68,11 @@ pub enum Case {
     RedisHandOff,
     InstructionsRedisHitProfile,
     InstructionsRedisHitArticle,
+    InvalidateOne,
+    InvalidateTen,
+    InvalidateHundred,
+    PropagateIdle,
+    PropagateLoaded,
 }
 
 impl Case {
@@ -111,6 +126,9 @@ const REDIS_HIT_COLUMNS: &[Column] = &[
     Ratio("CPU µs/op, 64 tasks"),
     Plain("allocations/op"),
 ];
+
+const INVALIDATION_COLUMNS: &[Column] =
+    &[Ratio("µs"), Ratio("CPU µs of the client"), Ratio("CPU µs of the server")];
 
 pub const TABLES: &[Table] = &[
     Table {
@@ -225,6 +243,33 @@ pub const TABLES: &[Table] = &[
             ],
         )],
     },
+    Table {
+        kind: Kind::Invalidation,
+        title: "Invalidation of 1 entry of 150 bytes, one after another",
+        contestants: WRITERS,
+        cases: &[(Case::InvalidateOne, INVALIDATION_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Invalidation,
+        title: "Invalidation of 10 entries at once",
+        contestants: WRITERS,
+        cases: &[(Case::InvalidateTen, INVALIDATION_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Invalidation,
+        title: "Invalidation of 100 entries at once",
+        contestants: WRITERS,
+        cases: &[(Case::InvalidateHundred, INVALIDATION_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Invalidation,
+        title: "Propagation: until the memory of another process has no more of what is invalidated",
+        contestants: READERS,
+        cases: &[
+            (Case::PropagateIdle, &[Ratio("µs, idle"), Ratio("99 of 100")]),
+            (Case::PropagateLoaded, &[Ratio("µs, 64 tasks in each"), Ratio("99 of 100")]),
+        ],
+    },
 ];
 
 /// Measures one case in this process. `scale` shortens what can be shortened.
@@ -268,6 +313,27 @@ pub fn run_in_redis<C: Tier>(case: Case, scale: f64) -> Vec<f64> {
 /// As `run`, with Redis and two caches.
 pub fn run_hand_offs<C: HandOff>(scale: f64) -> Vec<f64> {
     on_two_workers(redis::hand_off::<C>(scale))
+}
+
+/// As `run`, of one who invalidates.
+pub fn run_writer<C: Writer>(case: Case, scale: f64) -> Vec<f64> {
+    let (entries, count) = match case {
+        Case::InvalidateOne => (1, 4_000.0),
+        Case::InvalidateTen => (10, 2_000.0),
+        Case::InvalidateHundred => (100, 300.0),
+        _ => return Vec::new(),
+    };
+    on_two_workers(invalidation::cost::<C>(entries, (count * scale).ceil() as u64))
+}
+
+/// As `run`, with another process that has in memory what this one invalidates.
+pub fn run_reader<C: Reader>(case: Case, scale: f64) -> Vec<f64> {
+    let is_loaded = case == Case::PropagateLoaded;
+    if process::peer_of().is_some() {
+        on_two_workers(invalidation::read::<C>(is_loaded));
+        return Vec::new();
+    }
+    on_two_workers(invalidation::propagation::<C>(is_loaded, (1_000.0 * scale).ceil() as usize))
 }
 
 fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {

@@ -134,7 +134,7 @@ async fn misses<C: Tier>(ids: Range<u64>) {
 }
 
 /// Seconds.
-async fn server_cpu(server: &mut MultiplexedConnection) -> f64 {
+pub async fn server_cpu(server: &mut MultiplexedConnection) -> f64 {
     let user = info(server, "cpu", "used_cpu_user").await;
     user + info(server, "cpu", "used_cpu_sys").await
 }

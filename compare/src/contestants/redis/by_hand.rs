@@ -52,13 +52,24 @@ impl Tier for Again {
 
 static CONNECTION: OnceLock<MultiplexedConnection> = OnceLock::new();
 
+/// The one that was set up.
+pub fn connection() -> MultiplexedConnection {
+    CONNECTION.get().unwrap().clone()
+}
+
 /// As larder does: RESP2, and no delay.
 pub async fn connect(config: AsyncConnectionConfig) -> MultiplexedConnection {
+    connect_as(RedisConnectionInfo::default(), config).await
+}
+
+pub async fn connect_as(
+    login: RedisConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> MultiplexedConnection {
     let url = url();
     let address = url.strip_prefix("redis://").and_then(|url| url.strip_suffix("/0")).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let login = RedisConnectionInfo::default();
     let (connection, driver) =
         MultiplexedConnection::new_with_config(&login, stream, config).await.unwrap();
     tokio::spawn(driver);
@@ -69,7 +80,7 @@ macro_rules! by_hand {
     ($name:ident, $capacity:tt, $value:ty) => {
         impl Calls<$value> for ByHand {
             async fn call(id: u64) -> $value {
-                let mut connection = CONNECTION.get().unwrap().clone();
+                let mut connection = connection();
                 let key = format!("{}:user:{id}", service());
                 let stored: Option<Vec<u8>> = connection.get(&key).await.unwrap();
                 if let Some(stored) = stored {
@@ -105,7 +116,7 @@ impl HandOff for Polling {
     }
 
     async fn call(_: Which, id: u64) {
-        let mut connection = CONNECTION.get().unwrap().clone();
+        let mut connection = connection();
         let (key, lock) = (format!("{}:{id}", service()), format!("{}:lock:{id}", service()));
         loop {
             let stored: Option<u64> = connection.get(&key).await.unwrap();

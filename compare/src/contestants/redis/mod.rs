@@ -1,14 +1,17 @@
 //! What is compared with Redis behind it.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::{Calls, Entry};
 use crate::measure::Case;
+use crate::process;
 use crate::values::{Article, Profile};
 
 mod by_hand;
 mod cached;
 mod larder;
+mod map;
 
 pub use by_hand::connect;
 
@@ -34,6 +37,17 @@ pub const MISSES: &[Entry] = &[
 pub const HAND_OFFS: &[Entry] =
     &[Entry::of_hand_offs::<by_hand::Polling>(), Entry::of_hand_offs::<larder::Woken>()];
 
+pub const WRITERS: &[Entry] = &[
+    Entry::of_writers::<map::Unlink>(),
+    Entry::of_writers::<map::Again>(),
+    Entry::of_writers::<map::UnlinkPublish>(),
+    Entry::of_writers::<larder::Invalidated>(),
+    Entry::of_writers::<larder::Held>(),
+];
+
+pub const READERS: &[Entry] =
+    &[Entry::of_readers::<map::UnlinkPublish>(), Entry::of_readers::<larder::Invalidated>()];
+
 /// A way to use Redis.
 pub trait Tier: Calls<Profile> + Calls<Article> + 'static {
     const NAME: &'static str;
@@ -53,6 +67,29 @@ pub trait HandOff: 'static {
     fn call(which: Which, id: u64) -> impl Future<Output = ()> + Send;
 }
 
+/// Whoever changes what is cached.
+pub trait Writer: 'static {
+    const NAME: &'static str;
+
+    /// Runs once in a process, before anything else.
+    fn set_up() -> impl Future<Output = ()>;
+
+    /// Stores an entry in Redis, and in the memory of this process if it has one.
+    fn store(id: u64) -> impl Future<Output = ()> + Send;
+
+    /// Removes entries that are stored.
+    fn invalidate(ids: Range<u64>) -> impl Future<Output = ()> + Send;
+}
+
+/// A process with entries in memory, which others invalidate.
+pub trait Reader: Writer {
+    /// Whether a call would be answered from the memory of this process.
+    fn has(id: u64) -> bool;
+
+    /// A call of something else, which goes to Redis.
+    fn other(id: u64) -> impl Future<Output = ()> + Send;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Which {
     First,
@@ -68,6 +105,14 @@ impl Entry {
         let run = |_: Case, scale: f64| crate::measure::run_hand_offs::<C>(scale);
         Entry { name: C::NAME, left_out: &[], run }
     }
+
+    const fn of_writers<C: Writer>() -> Self {
+        Entry { name: C::NAME, left_out: &[], run: crate::measure::run_writer::<C> }
+    }
+
+    const fn of_readers<C: Reader>() -> Self {
+        Entry { name: C::NAME, left_out: &[], run: crate::measure::run_reader::<C> }
+    }
 }
 
 /// How a child learns where the server is.
@@ -77,8 +122,11 @@ fn url() -> String {
     std::env::var(URL).unwrap()
 }
 
-/// Of the keys of this process: another one's are of no use to it.
+/// Of the keys of this process and its peer: another one's are of no use to it.
 fn service() -> &'static str {
     static SERVICE: OnceLock<String> = OnceLock::new();
-    SERVICE.get_or_init(|| format!("bench-{}", std::process::id()))
+    SERVICE.get_or_init(|| {
+        let process = process::peer_of().unwrap_or_else(std::process::id);
+        format!("bench-{process}")
+    })
 }
