@@ -563,6 +563,24 @@ mod lives {
         builder.build().unwrap().scope(lives).await;
     }
 
+    /// A hit that goes by the kernel's clock is found on a way of its own.
+    #[tokio::test]
+    async fn a_life_ends_by_the_clock_of_the_kernel() {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+
+        #[cached(ttl = "500ms", key = "brief:{id}")]
+        async fn brief(id: u32) -> u32 {
+            id + RUNS.fetch_add(1, SeqCst)
+        }
+
+        let lives = async {
+            assert_eq!((brief(7).await, brief(7).await), (7, 7));
+            std::thread::sleep(Duration::from_millis(600));
+            assert_eq!(brief(7).await, 8);
+        };
+        Cache::memory().scope(lives).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_life_begins_when_the_run_ends_and_an_age_when_it_begins() {
         #[cached(ttl = 60, key = "long", skip(clock))]

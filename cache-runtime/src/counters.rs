@@ -38,8 +38,8 @@ impl Functions {
 
     #[inline]
     pub(crate) fn of(&self, number: u32) -> &Counters {
-        let number = number as usize % (CHUNK * CHUNKS);
-        let chunk = &self.chunks[number / CHUNK];
+        let number = number as usize;
+        let chunk = &self.chunks[number / CHUNK % CHUNKS];
         let counters = match chunk.get() {
             Some(counters) => counters,
             None => fill(chunk),

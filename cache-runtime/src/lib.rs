@@ -11,7 +11,6 @@ mod cache;
 mod call;
 mod change;
 mod clock;
-mod cold;
 mod counters;
 mod error;
 mod key;

@@ -1,10 +1,7 @@
 use std::{
     ffi::OsString,
     fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -242,46 +239,12 @@ impl CacheBuilder {
     ///
     /// A setting that cannot be: an empty service, no capacity, a life or a lease of zero.
     pub fn build(self) -> Result<Cache, ConfigError> {
-        check_service(&self.service)?;
-        if !(1..=MOST_ENTRIES).contains(&self.capacity) {
-            let problem = format!(
-                "is {}; {CAPACITY_IS}. To cache nothing, use `enabled(false)`",
-                self.capacity
-            );
-            return Err(ConfigError::new("capacity", problem));
-        }
-        if self.max_bytes == Some(0) {
-            return Err(ConfigError::new("max_bytes", "is 0; it has to be above zero"));
-        }
-        if self.local_ttl == Some(Duration::ZERO) {
-            let problem = "is zero; it has to be above zero. To keep a function out of memory, \
-                           write `local = false` on it";
-            return Err(ConfigError::new("local_ttl", problem));
-        }
-        if self.lease.is_zero() {
-            return Err(ConfigError::new("lease", "is zero; it has to be above zero"));
-        }
-        for (setting, time) in
-            [("redis_budget", self.redis_budget), ("max_staleness", self.max_staleness)]
-        {
-            if time.is_zero() {
-                return Err(ConfigError::new(setting, "is zero; it has to be above zero"));
-            }
-        }
+        self.check()?;
         let lease = self.lease.min(LONGEST_LEASE);
         let max_run = self.max_run.unwrap_or(lease.saturating_mul(10));
         if max_run < lease {
             let problem = format!("is {max_run:?}; it has to be at least the lease, {lease:?}");
             return Err(ConfigError::new("max_run", problem));
-        }
-        for (setting, feature) in [
-            ("codec", self.codec.missing_feature()),
-            ("compress", self.compression.missing_feature()),
-        ] {
-            if let Some(feature) = feature {
-                let problem = format!("needs the feature `{feature}` of larder");
-                return Err(ConfigError::new(setting, problem));
-            }
         }
         let remote = match (self.remote, self.url) {
             (Some(remote), _) => Some(remote),
@@ -312,9 +275,10 @@ impl CacheBuilder {
         let local_ttl = self.local_ttl.or(remote.is_some().then_some(LOCAL_TTL_WITH_REDIS));
         let functions = Arc::new(Functions::new());
         let bound = Bound { entries: self.capacity, bytes: self.max_bytes };
+        let has_clock = !matches!(self.time, Time::Kernel);
+        let trust = Trust::new(remote.is_none(), self.enabled, has_clock);
         let inner = Inner {
             service: self.service.into(),
-            enabled: AtomicBool::new(self.enabled),
             settings: Settings {
                 local_ttl: local_ttl.map_or(u64::MAX, nanos),
                 lease,
@@ -328,7 +292,7 @@ impl CacheBuilder {
             random: self.random,
             store: Store::new(bound, &functions),
             generations: Generations::new(),
-            trust: if remote.is_some() { Trust::none() } else { Trust::for_ever() },
+            trust,
             flights: Flights::new(),
             functions,
             background: Background::default(),
@@ -343,6 +307,46 @@ impl CacheBuilder {
             remote.tell(memory);
         }
         Ok(Cache { inner: Some(inner) })
+    }
+
+    /// Of each setting by itself.
+    fn check(&self) -> Result<(), ConfigError> {
+        check_service(&self.service)?;
+        if !(1..=MOST_ENTRIES).contains(&self.capacity) {
+            let problem = format!(
+                "is {}; {CAPACITY_IS}. To cache nothing, use `enabled(false)`",
+                self.capacity
+            );
+            return Err(ConfigError::new("capacity", problem));
+        }
+        if self.max_bytes == Some(0) {
+            return Err(ConfigError::new("max_bytes", "is 0; it has to be above zero"));
+        }
+        if self.local_ttl == Some(Duration::ZERO) {
+            let problem = "is zero; it has to be above zero. To keep a function out of memory, \
+                           write `local = false` on it";
+            return Err(ConfigError::new("local_ttl", problem));
+        }
+        if self.lease.is_zero() {
+            return Err(ConfigError::new("lease", "is zero; it has to be above zero"));
+        }
+        for (setting, time) in
+            [("redis_budget", self.redis_budget), ("max_staleness", self.max_staleness)]
+        {
+            if time.is_zero() {
+                return Err(ConfigError::new(setting, "is zero; it has to be above zero"));
+            }
+        }
+        for (setting, feature) in [
+            ("codec", self.codec.missing_feature()),
+            ("compress", self.compression.missing_feature()),
+        ] {
+            if let Some(feature) = feature {
+                let problem = format!("needs the feature `{feature}` of larder");
+                return Err(ConfigError::new(setting, problem));
+            }
+        }
+        Ok(())
     }
 
     /// What `variable` says, as [`Cache::from_env`] has it.

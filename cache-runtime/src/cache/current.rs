@@ -1,17 +1,27 @@
 //! Which cache a call is made in.
 
 use std::{
+    fmt,
     future::Future,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
 };
 
 use super::{Cache, Inner};
-use crate::{call::Call, error::InstallError, local::Flight, sync::task_local};
+use crate::{call::Call, counters::Counters, error::InstallError, local::Flight, sync::task_local};
 
 static INSTALLED: OnceLock<Arc<Inner>> = OnceLock::new();
+
+/// `IS_INSTALLED` and `WAS_SCOPED`, in one byte: most calls look no further. Bits are only added, so
+/// neither undoes the other.
+static KNOWN: AtomicU8 = AtomicU8::new(0);
+
+const IS_INSTALLED: u8 = 1;
+
+/// There was a scope. A service has none, and then a call need not look for one.
+const WAS_SCOPED: u8 = 2;
 
 /// Whether the installed one is the default, made because a call came first.
 static IS_DEFAULT: AtomicBool = AtomicBool::new(false);
@@ -36,6 +46,33 @@ pub(super) fn installed() -> &'static Inner {
     }
 }
 
+/// The installed cache, and the counters of a function in it. Both stay where they are, so each
+/// function keeps the two, and a hit finds them with one look.
+pub(crate) struct Installed {
+    cache: &'static Inner,
+    counters: &'static Counters,
+}
+
+impl Installed {
+    #[inline]
+    pub(crate) fn parts(&self) -> (&'static Inner, &'static Counters) {
+        (self.cache, self.counters)
+    }
+
+    /// Of the function with that number.
+    #[cold]
+    pub(crate) fn of(function: u32) -> Self {
+        let cache = installed();
+        Self { cache, counters: cache.functions.of(function) }
+    }
+}
+
+impl fmt::Debug for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Installed")
+    }
+}
+
 #[cold]
 fn default() -> &'static Inner {
     INSTALLED.get_or_init(|| {
@@ -44,15 +81,18 @@ fn default() -> &'static Inner {
     })
 }
 
-/// Whether there ever was a scope. A service has none, and then a call need not look for one.
-static SCOPED: AtomicBool = AtomicBool::new(false);
-
 /// That of the scope, else the installed one.
 #[inline]
 pub(crate) fn current() -> Cache {
+    if KNOWN.load(Relaxed) == IS_INSTALLED { Cache::INSTALLED } else { look_for_current() }
+}
+
+#[cold]
+fn look_for_current() -> Cache {
     scope().unwrap_or_else(|| {
         // Chosen now, and not when the call is awaited.
         installed();
+        KNOWN.fetch_or(IS_INSTALLED, Relaxed);
         Cache::INSTALLED
     })
 }
@@ -60,7 +100,7 @@ pub(crate) fn current() -> Cache {
 /// The scope, if there is one.
 #[inline]
 pub(crate) fn scope() -> Option<Cache> {
-    if SCOPED.load(Relaxed) { scope_of_task() } else { None }
+    if KNOWN.load(Relaxed) & WAS_SCOPED == 0 { None } else { scope_of_task() }
 }
 
 #[cold]
@@ -83,7 +123,7 @@ pub(crate) struct InScope {
 impl InScope {
     pub(super) fn of_scope(cache: &Cache) -> Self {
         // A task sees what it has set itself; so does one that it hands a call to.
-        SCOPED.store(true, Relaxed);
+        KNOWN.fetch_or(WAS_SCOPED, Relaxed);
         Self { scope: Some(cache.clone()), run: Self::current_run() }
     }
 
@@ -109,10 +149,11 @@ impl InScope {
 
 impl Cache {
     /// The installed one.
-    const INSTALLED: Self = Self { inner: None };
+    pub(crate) const INSTALLED: Self = Self { inner: None };
 
-    /// Of a cache that is current: whether a scope made it so.
-    pub(crate) fn is_of_scope(&self) -> bool {
+    /// Whether this handle is counted. Of a cache that is current: whether a scope made it so.
+    #[inline]
+    pub(crate) fn is_counted(&self) -> bool {
         self.inner.is_some()
     }
 }

@@ -11,21 +11,21 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 pub(crate) use builder::Settings;
 pub use builder::{CacheBuilder, OnRestart};
-pub(crate) use current::{InScope, current, scope};
+pub(crate) use current::{InScope, Installed, current, scope};
 pub use options::Options;
 
 use crate::{
     change::{self, Invalidation, Write},
     clock::Time,
-    counters::Functions,
+    counters::{Counters, Functions},
     error::{ConfigError, Error, InstallError},
-    key::KeyText,
+    key::{Instance, KeyText},
     local::{Flights, Generations, Header, Store, Trust},
     remote::{ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
@@ -57,7 +57,6 @@ pub struct Cache {
 #[allow(missing_debug_implementations, reason = "`Cache` is what is shown")]
 pub struct Inner {
     service: Box<str>,
-    enabled: AtomicBool,
     pub(crate) settings: Settings,
     pub(crate) time: Time,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -189,7 +188,7 @@ impl Cache {
     /// Switches the cache off or on. Switched off, every call runs its function, and nothing is
     /// read or stored; invalidations still take effect.
     pub fn set_enabled(&self, enabled: bool) {
-        self.enabled.store(enabled, Relaxed);
+        self.trust.set_enabled(enabled);
     }
 
     /// What was counted so far. It prints as a table.
@@ -226,21 +225,23 @@ impl Cache {
 }
 
 impl Inner {
-    #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled.load(Relaxed)
+        self.trust.is_enabled()
+    }
+
+    /// Whether the entry is neither outdated nor expired.
+    #[inline]
+    pub(crate) fn is_current(&self, header: &Header, now: u64) -> bool {
+        self.generations.at(header.slot) == header.generation && now < header.expires
     }
 
     /// Whether memory may serve the entry.
-    #[inline]
     pub(crate) fn is_valid(&self, header: &Header, now: u64) -> bool {
-        self.generations.at(header.slot) == header.generation
-            && now < header.expires
+        self.is_current(header, now)
             && (self.trust.holds(now) || self.is_young(header.loaded(), now))
     }
 
     /// Whether what was loaded then may be used without a proof that nobody has changed it.
-    #[cold]
     pub(crate) fn is_young(&self, loaded: u64, now: u64) -> bool {
         now < loaded.saturating_add(self.settings.unproven)
     }
@@ -288,6 +289,17 @@ impl Memory for Inner {
 
     fn proven(&self, asked: u64) {
         self.trust.extend(asked.saturating_add(self.settings.max_staleness));
+    }
+}
+
+impl Cache {
+    /// The cache, and the counters of a function in it.
+    #[inline]
+    pub(crate) fn with_counters(&self, instance: &'static Instance) -> (&Inner, &Counters) {
+        match &self.inner {
+            Some(cache) => (cache, cache.functions.of(instance.number)),
+            None => instance.installed().parts(),
+        }
     }
 }
 

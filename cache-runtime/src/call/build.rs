@@ -1,6 +1,6 @@
 //! What an attribute emits: a call is built argument by argument, then given the body.
 
-use std::{any::TypeId, fmt, future::Future, marker::PhantomData, time::Duration};
+use std::{fmt, future::Future, marker::PhantomData, time::Duration};
 
 use super::{
     Cached, Call, Front,
@@ -60,7 +60,7 @@ pub fn call_on<S: Shape, H>(
 
 #[inline]
 fn instance<S: Shape>(site: &'static Site, path: &'static str, shape: S) -> &'static Instance {
-    site.instance(path, TypeId::of::<S::Value>(), shape.codec(), S::READS_NONE)
+    site.instance::<S::Value>(path, shape.codec(), S::READS_NONE)
 }
 
 /// A call without its body.

@@ -12,13 +12,12 @@ use pin_project_lite::pin_project;
 
 use super::{Made, Source};
 use crate::{
-    cache::{Cache, InScope, Inner},
+    cache::{Cache, InScope},
     change::{self, Write},
     clock::MILLI,
-    cold::Cold,
     counters::Count,
     error::Error,
-    key::{Instance, KeyBytes, KeyText, Lookup},
+    key::{Apart, Instance, KeyBytes, KeyText, Lookup},
     local::{
         Begun, Flights, Followed, Header, Kept, Lead, Mode, Outcome, SharedError, Stamp, WaitEdge,
         follow,
@@ -60,23 +59,52 @@ pub(super) struct State {
     /// Before the first poll, what the call wants.
     pub(super) made: Option<Mode>,
     /// Once it is done there is nothing in it.
-    missed: Cold<Missed>,
+    missed: Option<Missed>,
 }
 
 impl State {
     #[inline]
     pub(super) fn made(mode: Mode) -> Self {
-        Self { made: Some(mode), missed: Cold::NONE }
+        Self { made: Some(mode), missed: None }
     }
 
     /// Runs the function without a flight.
     pub(super) fn alone() -> Self {
-        Self { made: None, missed: Cold::new(Box::pin(Alone(Source::Function))) }
+        Self { made: None, missed: Some(Box::pin(Alone(Source::Function))) }
     }
 }
 
+/// What few calls have, and is dropped out of line and behind one comparison: where the compiler
+/// does that by itself, each part is a comparison, and most are a function that is called to find
+/// nothing.
+pub(super) struct Owned {
+    _cache: Cache,
+    _apart: Option<Box<Apart>>,
+    _missed: Option<Missed>,
+}
+
+impl Owned {
+    /// Taken from a call that is dropped; most have none.
+    #[inline]
+    pub(super) fn of(call: &mut Call, state: &mut State) -> Option<Self> {
+        // All three at once.
+        let is_any = call.cache.is_counted() | call.key.apart.is_some() | state.missed.is_some();
+        is_any.then(|| Self {
+            _cache: std::mem::replace(&mut call.cache, Cache::INSTALLED),
+            _apart: call.key.apart.take(),
+            _missed: state.missed.take(),
+        })
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn drop_cold(owned: Owned) {
+    drop(owned);
+}
+
 /// What a call does that memory did not answer. An object for each thing that it can be, so that
-/// to wait for another's run costs one allocation, and to drop a hit one comparison.
+/// to wait for another's run costs one allocation.
 type Missed = Pin<Box<dyn Pursuit + Send>>;
 
 trait Pursuit {
@@ -112,7 +140,7 @@ pub(super) fn drive(
     function: &mut dyn Function,
     cx: &mut Context<'_>,
 ) -> Poll<Source> {
-    let mut step = match (state.made.take(), &mut *state.missed) {
+    let mut step = match (state.made.take(), &mut state.missed) {
         (Some(mode), _) => call.begin_first(mode, function),
         (None, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),
         // As any future of a function: polled again after it was ready.
@@ -121,7 +149,7 @@ pub(super) fn drive(
     loop {
         step = match step {
             Step::Made(source) => {
-                *state.missed = None;
+                state.missed = None;
                 return Poll::Ready(source);
             }
             Step::Again(mode) => call.begin(mode, function),
@@ -334,12 +362,12 @@ impl Call {
         if self.is_given {
             self.key.apart.as_ref().and_then(|apart| apart.scope.clone())
         } else {
-            self.cache.is_of_scope().then(|| self.cache.clone())
+            self.cache.is_counted().then(|| self.cache.clone())
         }
     }
 
     pub(crate) fn text(&self) -> KeyText {
-        KeyText::render(self.instance.entity, self.key.as_slice())
+        KeyText::render(self.instance.entity, self.key.as_slice(&mut [0; 9]))
     }
 
     #[inline]
@@ -364,13 +392,8 @@ impl Call {
     }
 
     /// What memory has, if it may be served; counted as a hit.
-    ///
-    /// Always part of its caller: one for each type that functions return, for the hits that nobody
-    /// asks about. A call more would be a twentieth of a hit.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "measured")]
-    pub(super) fn hit(&self) -> Option<Kept> {
-        let cache: &Inner = self.cache();
+    pub(crate) fn hit(&self) -> Option<Kept> {
+        let (cache, counters) = self.cache.with_counters(self.instance);
         if !cache.is_enabled() {
             return None;
         }
@@ -378,7 +401,7 @@ impl Call {
         if !cache.is_valid(&entry.header, cache.time.now()) {
             return None;
         }
-        cache.functions.of(self.instance.number).add(Count::Hits, 1);
+        counters.add(Count::Hits, 1);
         Some(entry)
     }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 use body::{Open, Opened};
 pub(crate) use engine::Call;
-use engine::{Boxed, Function, State, drive, source};
+use engine::{Boxed, Function, Owned, State, drive, drop_cold, source};
 use entry::Put;
 use policy::{Policy, Settled, hit};
 
@@ -67,6 +67,15 @@ pub(crate) struct Front<R> {
     pub(crate) call: Call,
     hit: Hit<R>,
     state: State,
+}
+
+impl<R> Drop for Front<R> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(owned) = Owned::of(&mut self.call, &mut self.state) {
+            drop_cold(owned);
+        }
+    }
 }
 
 /// Looks into memory.
@@ -218,6 +227,14 @@ impl<F: Future> Cached<F> {
         (this.front.call.clone(), put)
     }
 
+    /// Out of line, so that a hit keeps nothing in registers for it.
+    #[cold]
+    #[inline(never)]
+    fn miss(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.front.miss_output((this.open)(this.body), cx)
+    }
+
     fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
         let this = self.project();
         let opened = (this.open)(this.body);
@@ -320,11 +337,10 @@ impl<R> Function for Typed<'_, R> {
 impl<F: Future> Future for Cached<F> {
     type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        match this.front.hit() {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.as_mut().project().front.hit() {
             Some(output) => Poll::Ready(output),
-            None => this.front.miss_output((this.open)(this.body), cx),
+            None => self.miss(cx),
         }
     }
 }

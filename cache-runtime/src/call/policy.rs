@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::nanos,
     key::{Lifetimes, Site},
-    local::{AnyValue, Kept, Lead, Outcome, SharedError, Stamp, is_negative},
+    local::{AnyValue, Kept, Lead, Outcome, SharedError, Stamp, Store, is_negative},
 };
 
 /// `ttl`: in the attribute, by an expression, or by the value.
@@ -262,25 +262,36 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
 }
 
 /// What the readers of an entry make of its value.
-#[inline]
 pub(crate) fn join<S: Shape>(kept: AnyValue) -> Option<S::Output> {
     joined::<S>(S::Keep::take(kept))
 }
 
-#[inline]
 fn joined<S: Shape>(taken: Result<S::Value, AnyValue>) -> Option<S::Output> {
     match taken {
         Ok(value) => Some(S::value(value)),
-        Err(other) if is_negative(&other) => S::none(),
-        Err(_) => None,
+        Err(other) => was_negative(other).then(S::none).flatten(),
     }
+}
+
+/// Out of line, for few values are of another type than the call's. Drops it.
+#[cold]
+#[inline(never)]
+fn was_negative(value: AnyValue) -> bool {
+    let was_negative = is_negative(&value);
+    drop(value);
+    was_negative
 }
 
 /// What memory has for a call, as its output.
 pub(crate) fn hit<S: Shape>(call: &Call) -> Option<S::Output> {
-    let output = join::<S>(call.hit()?.value);
-    if output.is_none() {
-        call.was_no_hit();
+    match S::Keep::take(Store::hit(call)?) {
+        Ok(value) => Some(S::value(value)),
+        other => {
+            let output = joined::<S>(other);
+            if output.is_none() {
+                call.was_no_hit();
+            }
+            output
+        }
     }
-    output
 }

@@ -6,7 +6,7 @@ use std::{
 use quick_cache::Equivalent;
 
 use super::part::{KeyPart, Nesting};
-use crate::{cache::Cache, cold::Cold};
+use crate::cache::Cache;
 
 /// The parts of a key in canonical bytes. Up to `INLINE` of them in place, so that a hit
 /// allocates nothing.
@@ -15,11 +15,21 @@ use crate::{cache::Cache, cold::Cold};
 /// `memmove` where this is two stores; a quarter of a hit.
 #[derive(Clone)]
 #[doc(hidden)]
-#[repr(align(8))]
 pub struct KeyBytes {
-    length: u8,
-    bytes: [u8; INLINE],
-    pub(crate) apart: Cold<Box<Apart>>,
+    parts: Parts,
+    pub(crate) apart: Option<Box<Apart>>,
+}
+
+/// A call is moved a few times, and what most keys are is two words to move and not seven.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// One part, and that is an unsigned integer.
+    Unsigned(u64),
+    None,
+    InPlace {
+        length: u8,
+        bytes: [u8; INLINE],
+    },
 }
 
 /// What few calls have, of the key or besides it, in one box.
@@ -33,8 +43,8 @@ pub(crate) struct Apart {
     pub(crate) local: Option<u64>,
 }
 
-/// A UUID as text.
-const INLINE: usize = 39;
+/// Five integers, or a UUID as text.
+const INLINE: usize = 46;
 
 /// What a key is looked up by: the number of its entity, and its parts. Up to 11 bytes of parts
 /// are one number with that of the entity, which is compared and hashed at once.
@@ -46,8 +56,14 @@ pub(crate) enum Lookup<'a> {
 
 /// Each of the two is a query of its own, so that the short one, which most keys are, is looked up
 /// in a few instructions.
+///
+/// The parts but for their first byte, and that with the entity: a part that is an integer is a
+/// word as it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ShortKey([u64; 2]);
+pub(crate) struct ShortKey {
+    word: u64,
+    rest: u64,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LongKey<'a> {
@@ -61,6 +77,24 @@ pub(crate) enum StoredKey {
     Short(ShortKey),
     /// The number of the entity in 4 bytes, and the parts.
     Long(Box<[u8]>),
+}
+
+impl ShortKey {
+    /// What is behind the parts is zero, so the length tells two of them apart.
+    #[inline]
+    fn new(entity: u32, length: u8, first: u8, word: u64, last: [u8; 2]) -> Self {
+        let last = u64::from(u16::from_le_bytes(last));
+        let rest = u64::from(length) << 56 | last << 40 | u64::from(first) << 32;
+        Self { word, rest: rest | u64::from(entity) }
+    }
+
+    /// Out of line, so that the look-up of an integer is not mixed with it.
+    #[inline(never)]
+    fn of_bytes(entity: u32, length: u8, bytes: &[u8; INLINE]) -> Self {
+        let [first, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, ..] = *bytes;
+        let word = u64::from_le_bytes([b1, b2, b3, b4, b5, b6, b7, b8]);
+        Self::new(entity, length, first, word, [b9, b10])
+    }
 }
 
 impl Lookup<'_> {
@@ -92,9 +126,8 @@ fn long_key(bytes: &[u8]) -> LongKey<'_> {
 impl Hash for ShortKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self([low, high]) = self;
-        state.write_u64(*low);
-        state.write_u64(*high);
+        state.write_u64(self.word);
+        state.write_u64(self.rest);
     }
 }
 
@@ -103,6 +136,16 @@ impl Hash for LongKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u32(self.entity);
         state.write(self.parts);
+    }
+}
+
+impl Hash for Lookup<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Short(key) => key.hash(state),
+            Self::Long(key) => key.hash(state),
+        }
     }
 }
 
@@ -126,6 +169,16 @@ impl Equivalent<StoredKey> for LongKey<'_> {
     #[inline]
     fn equivalent(&self, stored: &StoredKey) -> bool {
         matches!(stored, StoredKey::Long(bytes) if long_key(bytes) == *self)
+    }
+}
+
+impl Equivalent<StoredKey> for Lookup<'_> {
+    #[inline]
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        match self {
+            Self::Short(key) => key.equivalent(stored),
+            Self::Long(key) => key.equivalent(stored),
+        }
     }
 }
 
@@ -176,7 +229,7 @@ impl KeyBytes {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "for the attributes alone")]
     pub const fn new() -> Self {
-        Self { length: 0, bytes: [0; INLINE], apart: Cold::NONE }
+        Self { parts: Parts::None, apart: None }
     }
 
     /// A key as the caller wrote it.
@@ -186,26 +239,41 @@ impl KeyBytes {
         bytes
     }
 
-    #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self.apart.as_ref() {
-            Some(apart) if !apart.long.is_empty() => &apart.long,
-            _ => &self.bytes[..usize::from(self.length)],
+    /// The parts; `place` is where an integer is written out.
+    pub(crate) fn as_slice<'a>(&'a self, place: &'a mut [u8; 9]) -> &'a [u8] {
+        if let Some(apart) = self.apart.as_ref()
+            && !apart.long.is_empty()
+        {
+            return &apart.long;
+        }
+        match &self.parts {
+            Parts::None => &[],
+            Parts::Unsigned(number) => {
+                *place = unsigned(*number);
+                place
+            }
+            Parts::InPlace { length, bytes } => &bytes[..usize::from(*length)],
         }
     }
 
     #[inline]
     pub(crate) fn lookup(&self, entity: u32) -> Lookup<'_> {
-        if let Self { length: length @ 0..=11, bytes, .. } = self
-            && let Some((low, rest)) = bytes.split_first_chunk()
-            && let Some(high) = rest.first_chunk()
-        {
-            // What is behind the parts is zero, so the length tells two of them apart.
-            let low = u64::from(u32::from_le_bytes(*low)) << 32 | u64::from(entity);
-            let high = u64::from_le_bytes(*high) | u64::from(*length) << 56;
-            return Lookup::Short(ShortKey([low, high]));
+        match &self.parts {
+            Parts::Unsigned(number) => {
+                Lookup::Short(ShortKey::new(entity, 9, tag::UNSIGNED, *number, [0; 2]))
+            }
+            Parts::None => Lookup::Short(ShortKey::new(entity, 0, 0, 0, [0; 2])),
+            Parts::InPlace { length: length @ 0..=11, bytes } => {
+                Lookup::Short(ShortKey::of_bytes(entity, *length, bytes))
+            }
+            Parts::InPlace { length, bytes } => {
+                let parts = match self.apart.as_ref() {
+                    Some(apart) if !apart.long.is_empty() => &*apart.long,
+                    _ => &bytes[..usize::from(*length)],
+                };
+                Lookup::Long(LongKey { entity, parts })
+            }
         }
-        Lookup::Long(LongKey { entity, parts: self.as_slice() })
     }
 
     /// Takes the parts, in their order.
@@ -215,11 +283,30 @@ impl KeyBytes {
     }
 
     #[inline]
+    fn append_unsigned(&mut self, number: u64) {
+        match self.parts {
+            Parts::None => self.parts = Parts::Unsigned(number),
+            Parts::Unsigned(_) | Parts::InPlace { .. } => self.append(&unsigned(number)),
+        }
+    }
+
+    #[inline]
     fn append(&mut self, more: &[u8]) {
-        let start = usize::from(self.length);
-        if let Some(place) = self.bytes.get_mut(start..start + more.len()) {
+        match self.parts {
+            Parts::None => self.parts = Parts::InPlace { length: 0, bytes: [0; INLINE] },
+            Parts::Unsigned(number) => {
+                let mut bytes = [0; INLINE];
+                bytes[..9].copy_from_slice(&unsigned(number));
+                self.parts = Parts::InPlace { length: 9, bytes };
+            }
+            Parts::InPlace { .. } => {}
+        }
+        if let Parts::InPlace { length, bytes } = &mut self.parts
+            && let start = usize::from(*length)
+            && let Some(place) = bytes.get_mut(start..start + more.len())
+        {
             place.copy_from_slice(more);
-            self.length += more.len() as u8;
+            *length += more.len() as u8;
         } else {
             self.append_apart(more);
         }
@@ -228,13 +315,23 @@ impl KeyBytes {
     #[cold]
     fn append_apart(&mut self, more: &[u8]) {
         let long = &mut self.apart.get_or_insert_default().long;
-        if long.is_empty() {
-            long.extend_from_slice(&self.bytes[..usize::from(self.length)]);
+        if let Parts::InPlace { length, bytes } = &mut self.parts
+            && *length != FULL
+        {
+            long.extend_from_slice(&bytes[..usize::from(*length)]);
             // From now on nothing fits, however short.
-            self.length = FULL;
+            *length = FULL;
         }
         long.extend_from_slice(more);
     }
+}
+
+/// The canonical bytes of an unsigned integer.
+#[inline]
+fn unsigned(number: u64) -> [u8; 9] {
+    let mut bytes = [tag::UNSIGNED; 9];
+    bytes[1..].copy_from_slice(&number.to_le_bytes());
+    bytes
 }
 
 /// The length of a key that is not in place.
@@ -242,7 +339,7 @@ const FULL: u8 = INLINE as u8 + 1;
 
 impl fmt::Debug for KeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KeyBytes").field(&self.as_slice()).finish()
+        f.debug_tuple("KeyBytes").field(&self.as_slice(&mut [0; 9])).finish()
     }
 }
 
@@ -278,9 +375,7 @@ impl KeyWriter<'_> {
 
     #[inline]
     pub(crate) fn unsigned(&mut self, number: u64) {
-        let mut bytes = [tag::UNSIGNED; 9];
-        bytes[1..].copy_from_slice(&number.to_le_bytes());
-        self.bytes.append(&bytes);
+        self.bytes.append_unsigned(number);
     }
 
     #[inline]
@@ -393,7 +488,8 @@ mod tests {
         let keys: Vec<_> = keys.collect();
         for (left, left_entity) in &keys {
             for (right, right_entity) in &keys {
-                let same = left.as_slice() == right.as_slice() && left_entity == right_entity;
+                let same = left.as_slice(&mut [0; 9]) == right.as_slice(&mut [0; 9])
+                    && left_entity == right_entity;
                 let stored = right.lookup(*right_entity).to_stored();
                 let found = match left.lookup(*left_entity) {
                     Lookup::Short(key) => key.equivalent(&stored),
@@ -410,7 +506,7 @@ mod tests {
         let bytes = |write: &dyn Fn(&mut KeyWriter<'_>)| {
             let mut key = KeyBytes::new();
             write(&mut key.writer());
-            key.as_slice().to_vec()
+            key.as_slice(&mut [0; 9]).to_vec()
         };
         let of_u8 = bytes(&|out| out.part(&5u8));
         assert_eq!(of_u8, bytes(&|out| out.part(&5i64)));

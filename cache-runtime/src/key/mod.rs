@@ -12,8 +12,8 @@ mod part;
 mod site;
 mod text;
 
+pub(crate) use bytes::{Apart, Lookup, StoredKey};
 pub use bytes::{KeyBytes, KeyWriter};
-pub(crate) use bytes::{Lookup, StoredKey};
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
 pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance};

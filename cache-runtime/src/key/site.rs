@@ -4,7 +4,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-use crate::{call::Codec, clock::MILLI, remote::fingerprint};
+use crate::{cache::Installed, call::Codec, clock::MILLI, remote::fingerprint};
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
 #[derive(Debug)]
@@ -79,6 +79,18 @@ struct Known {
     first: Instance,
 }
 
+impl Known {
+    /// Whether the first instance is the one of that path and value.
+    #[inline]
+    fn is<V: 'static>(&self, site: &Site, path: &'static str) -> bool {
+        // The same instance of the function, which is all there is of one that is not generic;
+        // with a template, the value alone tells instances apart. The text is mostly at one
+        // address, but a second unit of compilation may have its own.
+        self.value == TypeId::of::<V>()
+            && (site.template.is_some() || std::ptr::eq(self.path, path) || self.path == path)
+    }
+}
+
 /// One instance of an annotated function: all that its calls have in common.
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -93,9 +105,20 @@ pub(crate) struct Instance {
     pub(crate) codec: &'static Codec,
     /// Of the value's type and the version: what a value in a remote tier is recognised by.
     pub(crate) fingerprint: u64,
+    /// Known once there is one.
+    installed: OnceLock<Installed>,
 }
 
 impl Instance {
+    /// The installed cache, and the counters in it.
+    #[inline]
+    pub(crate) fn installed(&self) -> &Installed {
+        match self.installed.get() {
+            Some(installed) => installed,
+            None => self.installed.get_or_init(|| Installed::of(self.number)),
+        }
+    }
+
     fn new(
         site: &'static Site,
         number: u32,
@@ -104,7 +127,16 @@ impl Instance {
         codec: &'static Codec,
     ) -> Self {
         let fingerprint = fingerprint(codec.type_name(), entity.version);
-        Self { site, number, entity, entity_number: entity.number, reads_none, codec, fingerprint }
+        Self {
+            site,
+            number,
+            entity,
+            entity_number: entity.number,
+            reads_none,
+            codec,
+            fingerprint,
+            installed: OnceLock::new(),
+        }
     }
 }
 
@@ -210,30 +242,35 @@ impl Site {
 
     /// What the calls of this instance have in common. `path` is the path of a closure in it.
     #[inline]
-    pub(crate) fn instance(
+    pub(crate) fn instance<V: 'static>(
         &'static self,
         path: &'static str,
-        value: TypeId,
         codec: &'static Codec,
         reads_none: bool,
     ) -> &'static Instance {
-        let known = match self.known.get() {
-            Some(known) => known,
-            None => self.learn(path, value, codec, reads_none),
-        };
-        // The same instance of the function, which is all there is of one that is not generic;
-        // with a template, the value alone tells instances apart. The text is mostly at one
-        // address, but a second unit of compilation may have its own.
-        let same_path =
-            self.template.is_some() || std::ptr::eq(known.path, path) || known.path == path;
-        if known.value == value && same_path {
-            &known.first
-        } else {
-            self.other_instance(self.name(path), value, self.version, codec, reads_none)
+        match self.known.get() {
+            Some(known) if known.is::<V>(self, path) => &known.first,
+            _ => self.find_instance::<V>(path, codec, reads_none),
         }
     }
 
-    #[cold]
+    /// Out of line, as it is of few functions, and of those mostly once.
+    #[inline(never)]
+    fn find_instance<V: 'static>(
+        &'static self,
+        path: &'static str,
+        codec: &'static Codec,
+        reads_none: bool,
+    ) -> &'static Instance {
+        let known = self.learn(path, TypeId::of::<V>(), codec, reads_none);
+        if known.is::<V>(self, path) {
+            &known.first
+        } else {
+            let name = self.name(path);
+            self.other_instance(name, TypeId::of::<V>(), self.version, codec, reads_none)
+        }
+    }
+
     fn learn(
         &'static self,
         path: &'static str,
@@ -299,7 +336,7 @@ pub(crate) fn load_instance(
     codec: &'static Codec,
 ) -> &'static Instance {
     // Known first, for its number; under a name that no load has.
-    LOADS.instance("larder::Cache::get_or_load::{{closure}}", TypeId::of::<()>(), codec, false);
+    LOADS.instance::<()>("larder::Cache::get_or_load::{{closure}}", codec, false);
     LOADS.other_instance(Name::Load, value, version, codec, false)
 }
 

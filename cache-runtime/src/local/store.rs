@@ -15,8 +15,9 @@ use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
-    clock::MILLI,
-    counters::Functions,
+    call::Call,
+    clock::{MILLI, Time},
+    counters::{Count, Functions},
     key::{Lookup, StoredKey},
 };
 
@@ -129,7 +130,7 @@ impl Generations {
 /// Everything that leaves the store is handed out, so that no value is dropped, and no code of a
 /// user runs, under one of its locks.
 pub(crate) struct Store {
-    entries: Cache<StoredKey, Kept, Weigh, RandomState, Evictions>,
+    entries: Entries,
     bound: Bound,
 }
 
@@ -160,20 +161,19 @@ impl Store {
         Self { entries, bound }
     }
 
-    #[inline]
     pub(crate) fn get(&self, key: Lookup<'_>) -> Option<Kept> {
-        match key {
-            Lookup::Short(words) => self.entries.get(&words),
-            Lookup::Long(long) => self.entries.get(&long),
-        }
+        self.entries.get(&key)
+    }
+
+    /// What memory has for a call, if it may be served; counted as a hit.
+    #[inline]
+    pub(crate) fn hit(call: &Call) -> Option<AnyValue> {
+        Entries::hit(call)
     }
 
     /// As `get`, but does not count as a use of the entry.
     pub(crate) fn peek(&self, key: Lookup<'_>) -> Option<Kept> {
-        match key {
-            Lookup::Short(words) => self.entries.peek(&words),
-            Lookup::Long(long) => self.entries.peek(&long),
-        }
+        self.entries.peek(&key)
     }
 
     #[must_use = "dropped after the locks"]
@@ -186,11 +186,7 @@ impl Store {
 
     #[must_use = "dropped after the locks"]
     pub(crate) fn remove(&self, key: Lookup<'_>) -> Option<Kept> {
-        let removed = match key {
-            Lookup::Short(words) => self.entries.remove(&words),
-            Lookup::Long(long) => self.entries.remove(&long),
-        };
-        removed.map(|(_, entry)| entry)
+        self.entries.remove(&key).map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -206,6 +202,36 @@ impl Store {
         // At least its share, so that there are never more entries than `capacity`, either.
         let share = most.div_ceil(self.bound.entries as u64);
         u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
+    }
+}
+
+type Entries = Cache<StoredKey, Kept, Weigh, RandomState, Evictions>;
+
+/// Implemented for the entries themselves: so the compiler has it in one unit with their `get`, and
+/// makes that a part of it. It knows nothing of the types of values, so it is compiled once.
+trait Hits {
+    fn hit(call: &Call) -> Option<AnyValue>;
+}
+
+impl Hits for Entries {
+    /// As `Call::hit`, for what most hits are: a short key, in a cache with nothing unusual. The
+    /// only place that looks up a `ShortKey` by itself, or the look-up would be a call again.
+    #[inline(never)]
+    fn hit(call: &Call) -> Option<AnyValue> {
+        let Lookup::Short(short) = call.lookup() else {
+            return Some(call.hit()?.value);
+        };
+        let (cache, counters) = call.cache().with_counters(call.instance);
+        let now = Time::Kernel.now();
+        if !cache.trust.allows_hits(now) {
+            return Some(call.hit()?.value);
+        }
+        let Kept { header, value } = cache.store.entries.get(&short)?;
+        if !cache.is_current(&header, now) {
+            return None;
+        }
+        counters.add(Count::Hits, 1);
+        Some(value)
     }
 }
 
