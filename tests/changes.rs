@@ -177,7 +177,8 @@ impl Fleet {
     async fn assert_at_rest(&self, when: &str) {
         self.writer.shutdown().await.unwrap();
         self.reader.shutdown().await.unwrap();
-        sleep(SECOND).await;
+        // A hold that was dropped ends by itself.
+        sleep(LEASE).await;
         for cache in [&self.writer, &self.reader] {
             let database = Arc::clone(&self.database);
             let found = cache.scope(async { row(database, 1).peek().await }).await;
@@ -724,11 +725,61 @@ mod holds {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hold_that_is_dropped_ends_in_the_background() {
-        let (server, a) = alone();
+    async fn a_hold_that_is_dropped_lasts_for_its_term() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        a.job(&script).await.unwrap();
         drop(hold(&a, LEASE).await.unwrap());
+        // Its COMMIT may be on its way: whatever is read until then may be old.
+        sleep(9 * LEASE / 10).await;
+        assert_eq!((b.job(&script).await, a.job(&script).await), (Ok(2), Ok(3)));
+        assert_eq!((a.kept().await, b.kept().await, server.value(KEY)), (None, None, None));
+        sleep(LEASE / 10).await;
+        assert_eq!((a.job(&script).await, b.job(&script).await), (Ok(4), Ok(4)));
+        assert_eq!(a.kept().await, Some(Ok(4)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_drop_invalidates_does_not_wait_for_the_term() {
+        let (server, a) = alone();
+        let held = hold(&a, LEASE).await.unwrap();
+        server.forget();
+        drop(held);
         sleep(MOMENT).await;
-        assert_eq!(server.state(KEY), State::Absent);
+        assert_eq!(server.log(), ["a INVALIDATE"]);
+        assert_eq!(a.cache.stats().redis.pending_repairs, 0);
+        sleep(LEASE).await;
+        assert_eq!(server.log(), ["a INVALIDATE"], "neither renewed nor ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_memory_alone_a_hold_that_is_dropped_lasts_as_long() {
+        let cache = Cache::memory();
+        let script = Script::new();
+        let held = async {
+            Cache::current().invalidation().entry(job(Script::new(), 1)).hold(LEASE).await
+        };
+        drop(cache.scope(held).await.unwrap());
+        let job = || cache.scope(async { job(Arc::clone(&script), 1).await });
+        sleep(9 * LEASE / 10).await;
+        assert_eq!((job().await, job().await), (Ok(1), Ok(2)));
+        sleep(LEASE / 10).await;
+        assert_eq!((job().await, job().await), (Ok(3), Ok(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_holds_that_are_required_those_that_were_had_end_at_once() {
+        let (server, a) = alone();
+        a.remote.refuse("test:job:2");
+        let calls = async {
+            let invalidation = Cache::current().invalidation();
+            let both = invalidation.entry(job(Script::new(), 1)).entry(job(Script::new(), 2));
+            both.hold(LEASE).await
+        };
+        assert!(matches!(a.cache.scope(calls).await, Err(Error::Refused)));
+        a.remote.refuse_nothing();
+        a.cache.shutdown().await.unwrap();
+        assert_eq!(server.state(KEY), State::Absent, "nothing was changed under it");
         a.job(&Script::new()).await.unwrap();
         assert_eq!(a.kept().await, Some(Ok(1)));
     }

@@ -102,6 +102,8 @@ pub(crate) enum Message {
 #[derive(Debug, Default)]
 struct Key {
     state: State,
+    /// Of a hold that ends by itself.
+    held_until: Option<Instant>,
     stored: Option<Instant>,
     /// How often a waiter was woken.
     wakes: u64,
@@ -110,6 +112,9 @@ struct Key {
 impl Key {
     /// What stands now: a value has aged, or its life is over.
     fn state(&self) -> State {
+        if self.has_expired() {
+            return State::Absent;
+        }
         let (State::Value(found, refresher), Some(stored)) = (&self.state, self.stored) else {
             return self.state.clone();
         };
@@ -121,7 +126,12 @@ impl Key {
         State::Value(Found { age: found.age + passed, life, ..found.clone() }, *refresher)
     }
 
+    fn has_expired(&self) -> bool {
+        self.held_until.is_some_and(|end| Instant::now() >= end)
+    }
+
     fn set(&mut self, state: State) {
+        self.held_until = None;
         self.stored = matches!(state, State::Value(..)).then(Instant::now);
         self.state = state;
     }
@@ -184,8 +194,9 @@ impl Key {
         }
     }
 
-    fn hold(&mut self, token: Token, still: bool) {
+    fn hold(&mut self, token: Token, term: Duration, still: bool) {
         self.wakes += 1;
+        let until = Some(Instant::now() + term).max(self.held_until);
         match &mut self.state {
             State::Hold(tokens, _) if tokens.contains(&token) => {}
             State::Hold(tokens, contended) => {
@@ -194,6 +205,7 @@ impl Key {
             }
             _ => self.set(State::Hold(vec![token], still)),
         }
+        self.held_until = until;
     }
 
     fn settle(&mut self, token: Token, value: Option<Fill>) -> bool {
@@ -292,7 +304,13 @@ impl Server {
     }
 
     fn change<R>(&self, key: &str, change: impl FnOnce(&mut Key) -> R) -> R {
-        let result = change(self.world.lock().unwrap().keys.entry(key.to_owned()).or_default());
+        let mut world = self.world.lock().unwrap();
+        let key = world.keys.entry(key.to_owned()).or_default();
+        if key.has_expired() {
+            key.set(State::Absent);
+        }
+        let result = change(key);
+        drop(world);
         self.changes.send_replace(());
         result
     }
@@ -692,8 +710,8 @@ impl Remote for Process {
         Box::pin(self.send_all(Verb::Invalidate, keys.to_vec(), String::clone, effect))
     }
 
-    fn hold<'a>(&'a self, holds: &'a [Hold], _: Duration, still: bool) -> Answers<'a, ()> {
-        let effect = move |key: &mut Key, hold: Hold| key.hold(hold.token, still);
+    fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()> {
+        let effect = move |key: &mut Key, hold: Hold| key.hold(hold.token, term, still);
         Box::pin(self.send_all(Verb::Hold, holds.to_vec(), |hold| hold.key.clone(), effect))
     }
 

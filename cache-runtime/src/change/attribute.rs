@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use super::{Write, hold, land};
+use super::{Write, hold, hold_all, land};
 use crate::{
     call::{Entry, Holds, IntoEntry},
     error::Error,
@@ -9,7 +9,8 @@ use crate::{
 /// What `#[invalidates]` and `#[updates]` put around a body.
 ///
 /// Armed from the moment the body starts. Dropped while it is, nobody knows whether the body changed
-/// something (its COMMIT may be on its way), so the entries are invalidated in the background.
+/// something (its COMMIT may be on its way), so the entries are invalidated in the background, and
+/// what is held stays so for as long as the hold says.
 #[derive(Default)]
 #[must_use = "a change does nothing until it begins"]
 pub struct Change {
@@ -55,8 +56,11 @@ impl Change {
 
     /// The body is about to start. What cannot be held is changed unheld.
     pub async fn begin(&mut self) {
-        // It was counted, and the change is one like others.
-        let _ = self.begin_required().await;
+        self.is_armed = true;
+        if self.is_held {
+            // What failed was counted, and the change is one like others.
+            let _ = hold(&mut self.writes, self.term).await;
+        }
     }
 
     /// The same, where it has to be held.
@@ -66,7 +70,7 @@ impl Change {
     /// An entry could not be held.
     pub async fn begin_required(&mut self) -> Result<(), Error> {
         self.is_armed = true;
-        if self.is_held { hold(&mut self.writes, self.term).await } else { Ok(()) }
+        if self.is_held { hold_all(&mut self.writes, self.term).await } else { Ok(()) }
     }
 
     /// The value that the body has given the entry of `#[updates]`.

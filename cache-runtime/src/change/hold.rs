@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use tokio::{runtime::Handle, time::sleep};
+
 use super::Target;
 use crate::{
     cache::Cache,
@@ -9,13 +11,16 @@ use crate::{
 };
 
 /// A hold on one entry, which begins before the change and has to be ended. Dropped before that,
-/// nobody knows whether the change took place: it ends in the background, as an invalidation.
+/// nobody knows whether the change took place, or will: the entry is invalidated in the background,
+/// and the hold lasts for its term.
 pub(super) struct Held {
     target: Target,
     /// In the remote tier, if there is one: whether or not it was granted, it is ended there.
     hold: Option<Hold>,
     holding: Arc<Holding>,
     is_granted: bool,
+    /// How long it lasts if it is dropped now.
+    rest: Option<Duration>,
     has_ended: bool,
 }
 
@@ -28,7 +33,14 @@ impl Held {
             .remote
             .as_ref()
             .map(|_| Hold { key: cache.remote_key(&name.text), token: cache.token() });
-        Self { hold, target, holding: Arc::default(), is_granted: false, has_ended: false }
+        Self {
+            hold,
+            target,
+            holding: Arc::default(),
+            is_granted: false,
+            rest: None,
+            has_ended: false,
+        }
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -44,9 +56,10 @@ impl Held {
         self.hold.as_ref()
     }
 
-    /// The remote tier has it: it is renewed there until it ends.
+    /// The remote tier has it, if there is one: it is renewed there until it ends.
     pub(super) fn granted(&mut self, term: Duration) {
         self.is_granted = true;
+        self.rest = Some(term);
         if let Some(hold) = &self.hold {
             let cache = &self.target.cache;
             cache.renewals.add_hold(cache, &self.holding, hold, term);
@@ -55,6 +68,11 @@ impl Held {
 
     pub(super) fn is_granted(&self) -> bool {
         self.is_granted
+    }
+
+    /// The change is over: from now on it lasts no longer than it takes to end it.
+    pub(super) fn change_is_over(&mut self) {
+        self.rest = None;
     }
 
     /// From now on it is not renewed.
@@ -86,12 +104,34 @@ impl Drop for Held {
             return;
         }
         let Target { cache, name, .. } = &self.target;
-        let Some(Hold { token, .. }) = self.hold else {
-            return Flights::settle(cache, name, self.target.lookup(), None);
-        };
+        let lookup = self.target.lookup();
+        let number = self.hold.as_ref().map(|_| Flights::suspend(cache, name, lookup));
+        // A COMMIT that is on its way takes effect while nobody stores, as it would if this process
+        // had died. In the remote tier the hold ends by itself then.
+        let rest = self.rest.take().zip(Handle::try_current().ok());
+        let token = self.hold.as_ref().map(|hold| hold.token).filter(|_| rest.is_none());
         // First pending, then not held any more: never neither.
-        let number = Flights::suspend(cache, name, self.target.lookup());
-        Flights::settle(cache, name, None, None);
-        cache.repairs.add(cache, name.clone(), number, Some(token));
+        let resting = Resting(self.target.clone());
+        if let Some((rest, runtime)) = rest {
+            Flights::outdate(cache, name, lookup);
+            runtime.spawn(async move {
+                sleep(rest).await;
+                drop(resting);
+            });
+        }
+        if let Some(number) = number {
+            cache.repairs.add(cache, name.clone(), number, token);
+        }
+    }
+}
+
+/// Ends a hold in this process when it is dropped, if only because the runtime has ended that was to
+/// wait for it.
+struct Resting(Target);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        let Target { cache, name, .. } = &self.0;
+        Flights::settle(cache, name, self.0.lookup(), None);
     }
 }

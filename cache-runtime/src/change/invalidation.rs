@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Write, hold, land};
+use super::{Write, hold_all, land};
 use crate::{cache::Cache, call::IntoEntry, error::Error};
 
 /// An invalidation around a change that no function wraps, such as a transaction that begins in one
@@ -36,9 +36,11 @@ use crate::{cache::Cache, call::IntoEntry, error::Error};
 /// # Ok(()) }).await }
 /// ```
 ///
-/// Dropped after it was awaited, the transaction counts as rolled back, or as one of which nobody
-/// knows: its COMMIT may have been on its way. So the entries are invalidated in the background. After
-/// a rollback that costs a miss, and no more. Dropped before it was awaited it does nothing.
+/// Dropped after it was awaited, the transaction counts as one of which nobody knows: its COMMIT may
+/// have been on its way. So the entries are invalidated in the background. A COMMIT that the database
+/// applies later than that is covered only by [`hold`](Self::hold), for as long as that says. After a
+/// rollback a drop costs a miss, or with a hold all of it; complete it, and it costs a miss. Dropped
+/// before it was awaited it does nothing.
 #[must_use = "an invalidation does nothing until it is awaited and completed"]
 pub struct Invalidation {
     cache: Cache,
@@ -65,9 +67,9 @@ impl Invalidation {
     }
 
     /// Keeps everybody from storing the entries from the moment this is awaited until it is
-    /// completed; for so long if this process dies in between, at least a millisecond. Default: not
-    /// held, and a process that dies between COMMIT and `complete` leaves the old values until their
-    /// lives end.
+    /// completed; for so long if it is dropped or this process dies in between, at least a
+    /// millisecond. Default: not held, and a process that dies between COMMIT and `complete` leaves
+    /// the old values until their lives end.
     pub fn hold(mut self, at_most: Duration) -> Self {
         self.hold = Some(at_most);
         self
@@ -103,7 +105,7 @@ impl IntoFuture for Invalidation {
         Box::pin(async move {
             self.is_armed = true;
             if let Some(term) = self.hold {
-                hold(&mut self.writes, Some(term)).await?;
+                hold_all(&mut self.writes, Some(term)).await?;
             }
             Ok(self)
         })

@@ -94,8 +94,18 @@ fn repair(target: &Target) -> Repair {
     Repair::armed(cache, name.clone(), number)
 }
 
+/// As `hold`, where the change does not take place unless all are held: then what was held ends as soon
+/// as it can.
+pub(crate) async fn hold_all(writes: &mut [Write], term: Option<Duration>) -> Result<(), Error> {
+    let held = hold(writes, term).await;
+    if held.is_err() {
+        writes.iter_mut().filter_map(|write| write.held.as_mut()).for_each(Held::change_is_over);
+    }
+    held
+}
+
 /// Begins the change of entries: until they have landed nobody stores them, for `term` at most if
-/// this process dies; without one as long as a lease.
+/// this is dropped or the process dies; without one as long as a lease.
 ///
 /// An error says that some could not be held, and these are changed all the same.
 pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result<(), Error> {
@@ -112,6 +122,9 @@ pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result
             .collect();
         let holds: Vec<Hold> = held.iter().filter_map(|held| held.hold().cloned()).collect();
         let Some(remote) = cache.remote.as_ref().filter(|_| !holds.is_empty()) else {
+            for held in held {
+                held.granted(term);
+            }
             continue;
         };
         let answers = remote.hold(&holds, term, false).await;
@@ -141,7 +154,10 @@ pub(crate) async fn land(writes: Vec<Write>) -> Result<(), Error> {
             None if write.target.cache.remote.is_none() => outdate(&write.target),
             None => on_their_way.push(Way::Invalidation(repair(&write.target), write.target)),
             Some(held) if held.hold().is_none() => held.settle_here(write.value),
-            Some(held) => on_their_way.push(Way::Settlement(held, write.value)),
+            Some(mut held) => {
+                held.change_is_over();
+                on_their_way.push(Way::Settlement(held, write.value));
+            }
         }
     }
     let mut failed = Vec::new();
