@@ -772,6 +772,50 @@ async fn a_subscription_that_breaks_is_taken_again() {
     until(async || heard.all().last().unwrap() == "Wake shop:a").await;
 }
 
+/// A clock that each message moves, and how old the oldest proof was when it came.
+#[derive(Default)]
+struct Dated {
+    clock: AtomicU64,
+    oldest: AtomicU64,
+}
+
+impl Listener for Dated {
+    fn now(&self) -> u64 {
+        self.clock.load(SeqCst)
+    }
+
+    fn message(&self, _: Message<'_>) {
+        self.clock.fetch_add(1, SeqCst);
+    }
+
+    fn connected(&self, _: u64) {}
+
+    fn proven(&self, asked: u64) {
+        self.oldest.fetch_max(self.now() - asked, SeqCst);
+    }
+
+    fn broken(&self) {}
+}
+
+#[tokio::test]
+async fn a_proof_is_as_old_as_what_was_asked_for_it() {
+    let server = RedisServer::start();
+    let proxy = Proxy::before(server.port()).await;
+    let dated = Arc::new(Dated::default());
+    let heard = Connection::new(settings(&proxy.url()), Hook::default(), dated.clone() as _);
+    until_up(&heard).await;
+    until(async || heard.counts().subscriptions == 1).await;
+    // Of what is published all the time, some comes between the question and the answer.
+    proxy.set(Mode::Delay(BUDGET / 2));
+    let publishing = connection(&server.url());
+    let message = Message { kind: Kind::Wake, sender: *b"12345678", text: "shop:a" }.bytes();
+    until(async || {
+        let _ = run(&publishing, publish(KEY, &message)).await;
+        dated.oldest.load(SeqCst) > 0
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_waiter_is_woken_by_a_message_and_leaves_a_server_that_is_gone() {
     let mut server = RedisServer::start();
