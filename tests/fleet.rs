@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::{
@@ -17,7 +17,8 @@ use std::{
 
 use common::{
     client::{Client, Clients},
-    member::{self, Member, say},
+    dice::Dice,
+    member::{self, Member, say, variable},
     redis::RedisServer,
 };
 use larder::{Cache, cached, invalidates};
@@ -41,11 +42,6 @@ fn a_process_of_the_fleet() {
             role => panic!("no role is called {role}"),
         }
     });
-}
-
-/// A variable of this process.
-fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
-    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text}")))
 }
 
 /// The cache of a process of the fleet. No fact here is about its budget, and the machine may be
@@ -353,22 +349,6 @@ impl Ledger {
 /// The same for all processes of this machine.
 fn millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
-}
-
-/// Numbers that look random, other ones for each task.
-struct Dice(u64);
-
-impl Dice {
-    fn new(writer: u64, task: u64) -> Self {
-        Self((writer * 1000 + task + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }
 
 /// What the tasks of a process share.

@@ -11,6 +11,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Write as _, stdin},
     process::{Child, ChildStdin, Command, Stdio},
+    str::FromStr,
     sync::mpsc,
     thread,
     time::Duration,
@@ -85,6 +86,23 @@ impl Member {
         }
     }
 
+    /// From now on none of its threads goes on.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Goes on after `freeze`, and finds that time has passed.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id();
+        // The shell has one of its own; the program may not be installed.
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// With SIGKILL.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself.
@@ -108,6 +126,11 @@ fn numbers(said: &str, first: &str) -> Vec<u64> {
 /// The role of this process, if it is one that a test has started.
 pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
+}
+
+/// A variable of this process.
+pub(crate) fn variable<T: FromStr>(name: &str) -> Option<T> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text}")))
 }
 
 pub(crate) fn say(line: &str) {

@@ -9,6 +9,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod client;
+pub(crate) mod dice;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod proxy;

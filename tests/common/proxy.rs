@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::{
+    future::pending,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::SocketAddr,
     time::Duration,
@@ -33,15 +34,52 @@ pub(crate) enum Mode {
     Drop,
     /// Nothing arrives in either direction; it does once the mode has changed.
     BlackHole,
+    /// Nothing arrives in either direction, ever. Neither end learns it before the mode has
+    /// changed: then the connections that have lost something are closed.
+    Lose,
     /// What the server says arrives as bytes without a meaning.
     Garbage,
+}
+
+/// What a connection is for, by the first that its client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Commands are sent on it.
+    Data,
+    /// Messages come by it.
+    Backplane,
+}
+
+impl Kind {
+    fn of(first: &[u8]) -> Self {
+        // The way that messages come by in order with answers.
+        let signs: [&[u8]; 2] = [b"HELLO\r\n$1\r\n3\r\n", b"SUBSCRIBE\r\n"];
+        let is_said = |sign: &&[u8]| first.windows(sign.len()).any(|said| said == *sign);
+        if signs.iter().any(is_said) { Self::Backplane } else { Self::Data }
+    }
+}
+
+/// The mode of each kind of connection.
+#[derive(Debug, Clone, Copy)]
+struct Modes {
+    data: Mode,
+    backplane: Mode,
+}
+
+impl Modes {
+    fn of(self, kind: Kind) -> Mode {
+        match kind {
+            Kind::Data => self.data,
+            Kind::Backplane => self.backplane,
+        }
+    }
 }
 
 /// A proxy that runs until it is dropped, on the runtime that it was started on.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     port: u16,
-    mode: watch::Sender<Mode>,
+    modes: watch::Sender<Modes>,
     accepting: JoinHandle<()>,
 }
 
@@ -58,9 +96,9 @@ impl Proxy {
             }
         };
         let address = listener.local_addr().unwrap();
-        let (mode, seen) = watch::channel(Mode::Pass);
+        let (modes, seen) = watch::channel(Modes { data: Mode::Pass, backplane: Mode::Pass });
         let accepting = tokio::spawn(accept(listener, address, server, seen));
-        Self { port: address.port(), mode, accepting }
+        Self { port: address.port(), modes, accepting }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -73,7 +111,15 @@ impl Proxy {
 
     /// From now on. What was delayed before is still delayed.
     pub(crate) fn set(&self, mode: Mode) {
-        self.mode.send_replace(mode);
+        self.modes.send_replace(Modes { data: mode, backplane: mode });
+    }
+
+    /// As `set`, for connections of one kind.
+    pub(crate) fn set_for(&self, kind: Kind, mode: Mode) {
+        self.modes.send_modify(|modes| match kind {
+            Kind::Data => modes.data = mode,
+            Kind::Backplane => modes.backplane = mode,
+        });
     }
 }
 
@@ -87,16 +133,18 @@ async fn accept(
     listener: TcpListener,
     address: SocketAddr,
     server: u16,
-    mut mode: watch::Receiver<Mode>,
+    mut modes: watch::Receiver<Modes>,
 ) {
     let mut listener = Some(listener);
     // Aborted with this task, which closes them.
     let mut connections = JoinSet::new();
     loop {
-        if *mode.borrow_and_update() == Mode::Cut {
+        let now = *modes.borrow_and_update();
+        // Where one kind alone is cut, nobody knows yet what a new one is.
+        if now.data == Mode::Cut && now.backplane == Mode::Cut {
             connections.shutdown().await;
             listener = None;
-            if mode.changed().await.is_err() {
+            if modes.changed().await.is_err() {
                 return;
             }
             continue;
@@ -110,26 +158,50 @@ async fn accept(
         });
         tokio::select! {
             accepted = listening.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(connect(client, server, mode.clone()));
+                connections.spawn(connect(client, server, modes.clone()));
             },
-            changed = mode.changed() => if changed.is_err() {
+            changed = modes.changed() => if changed.is_err() {
                 return;
             },
         }
     }
 }
 
-async fn connect(client: TcpStream, server: u16, mode: watch::Receiver<Mode>) {
+async fn connect(client: TcpStream, server: u16, modes: watch::Receiver<Modes>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
         return;
     };
     // Both dropped together: a half-closed connection is no case of ours.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (from_client, to_client) = client.into_split();
+    let (mut from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let mut first = vec![0; LENGTH];
+    let Ok(length @ 1..) = from_client.read(&mut first).await else {
+        return;
+    };
+    first.truncate(length);
+    let weather = Weather { kind: Kind::of(&first), modes };
+    let mut cut = weather.clone();
     tokio::select! {
-        () = pump(from_client, to_server, Way::ToServer, mode.clone()) => {}
-        () = pump(from_server, to_client, Way::ToClient, mode) => {}
+        () = pump(first, from_client, to_server, Way::ToServer, weather.clone()) => {}
+        () = pump(Vec::new(), from_server, to_client, Way::ToClient, weather) => {}
+        _ = cut.wait_for(|mode| mode == Mode::Cut) => {}
+    }
+}
+
+/// The mode of one connection.
+#[derive(Debug, Clone)]
+struct Weather {
+    kind: Kind,
+    modes: watch::Receiver<Modes>,
+}
+
+impl Weather {
+    /// `None` if the proxy is gone.
+    async fn wait_for(&mut self, is_so: impl Fn(Mode) -> bool) -> Option<Mode> {
+        let kind = self.kind;
+        let modes = self.modes.wait_for(|modes| is_so(modes.of(kind))).await;
+        Some(modes.ok()?.of(kind))
     }
 }
 
@@ -139,24 +211,35 @@ enum Way {
     ToClient,
 }
 
+/// What is read at once.
+const LENGTH: usize = 64 * 1024;
+
 async fn pump(
+    first: Vec<u8>,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     way: Way,
-    mut mode: watch::Receiver<Mode>,
+    mut weather: Weather,
 ) {
     let (later, mut due) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let read = async {
-        let mut bytes = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        let mut bytes = first;
+        loop {
+            if bytes.is_empty() {
+                bytes.resize(LENGTH, 0);
+                let Ok(length @ 1..) = from.read(&mut bytes).await else {
+                    return;
+                };
+                bytes.truncate(length);
+            }
             // In the black hole until the mode changes.
-            let Ok(mode) = mode.wait_for(|mode| *mode != Mode::BlackHole).await.map(|mode| *mode)
-            else {
+            let Some(mode) = weather.wait_for(|mode| mode != Mode::BlackHole).await else {
                 return;
             };
             let now = Instant::now();
-            let bytes = bytes[..length].to_vec();
+            let bytes = std::mem::take(&mut bytes);
             let sent = match mode {
+                Mode::Lose => return lose(&mut from, &mut weather).await,
                 Mode::Delay(by) if way == Way::ToClient => later.send((now + by, bytes)),
                 Mode::Drop if way == Way::ToClient => Ok(()),
                 Mode::Garbage if way == Way::ToClient => {
@@ -180,5 +263,19 @@ async fn pump(
     tokio::select! {
         () = read => {}
         () = write => {}
+    }
+}
+
+/// Reads on, so that who writes notices nothing, until the mode changes.
+async fn lose(from: &mut OwnedReadHalf, weather: &mut Weather) {
+    let mut bytes = vec![0; LENGTH];
+    let lost = async {
+        while let Ok(1..) = from.read(&mut bytes).await {}
+        // That it was closed is lost too.
+        pending::<()>().await;
+    };
+    tokio::select! {
+        () = lost => {}
+        _ = weather.wait_for(|mode| mode != Mode::Lose) => {}
     }
 }
