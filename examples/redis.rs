@@ -7,18 +7,20 @@
 //! It uses the Redis that `LARDER_URL` names (`redis://localhost`), else it starts `redis-server` for
 //! itself, if that is installed.
 
+#[path = "common/server.rs"]
+mod server;
+
 use std::{
     env,
     error::Error,
-    fs,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use larder::{Cache, cached};
+use server::Server;
 
 /// What all processes want and one of them makes. It takes half a second.
 #[cached(ttl = 60, key = "report:{year}")]
@@ -48,24 +50,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(url) = env::args().nth(1) {
         return one_of_the_fleet(url);
     }
-    let (url, _server) = match env::var("LARDER_URL") {
-        Ok(url) => (url, None),
-        Err(_) => Server::start().map(|server| (server.url(), Some(server)))?,
-    };
+    let server = Server::start()?;
+    let url = &server.url;
 
     title("Three processes want one thing, and one of them makes it");
-    clear(&url)?;
-    let processes: Result<Vec<_>, _> = (0..3).map(|_| start(&url, Stdio::inherit())).collect();
+    clear(url)?;
+    let processes: Result<Vec<_>, _> = (0..3).map(|_| start(url, Stdio::inherit())).collect();
     for mut process in processes? {
         process.wait()?;
     }
 
     title("The one that makes it is killed");
-    clear(&url)?;
-    let mut first = start(&url, Stdio::piped())?;
+    clear(url)?;
+    let mut first = start(url, Stdio::piped())?;
     let mut said = BufReader::new(first.stdout.take().ok_or("no output")?).lines();
     println!("{}", said.next().ok_or("it said nothing")??);
-    let mut second = start(&url, Stdio::inherit())?;
+    let mut second = start(url, Stdio::inherit())?;
     thread::sleep(Duration::from_millis(200));
     first.kill()?;
     first.wait()?;
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     second.wait()?;
 
     title("A process that comes later finds it");
-    start(&url, Stdio::inherit())?.wait()?;
+    start(url, Stdio::inherit())?.wait()?;
     Ok(())
 }
 
@@ -91,39 +91,4 @@ async fn clear(url: &str) -> Result<(), Box<dyn Error>> {
 fn title(title: &str) {
     println!("\n{title}");
     println!("{}", "-".repeat(title.len()));
-}
-
-/// A Redis of this example's own, on a socket in a folder of its own. Both go with it.
-struct Server {
-    process: Child,
-    folder: PathBuf,
-}
-
-impl Server {
-    fn start() -> Result<Self, Box<dyn Error>> {
-        let folder = env::temp_dir().join(format!("larder-example-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""]);
-        let process = command.current_dir(&folder).stdout(Stdio::null()).spawn().map_err(
-            |_| "there is no `redis-server` here; install it, or name a Redis in LARDER_URL",
-        )?;
-        let server = Self { process, folder };
-        while !server.folder.join("redis.sock").exists() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(server)
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.folder.join("redis.sock").display())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
 }
