@@ -78,6 +78,21 @@ async fn a_handler_that_is_dropped_leaves_no_old_balance_wherever_it_was() {
 }
 
 #[tokio::test]
+#[ignore = "a hold that is dropped ends at once, before the COMMIT that is on its way takes place"]
+async fn a_handler_that_is_dropped_leaves_none_to_those_who_read_before_its_commit() {
+    on_each(async |pool| {
+        for _ in 0..30 {
+            let transfer = Transfer::begin(pool, 1, 2, 1).await.unwrap();
+            hung_up(1, transfer.commit()).await.unwrap_or(Ok(())).unwrap();
+            cached(pool).await;
+            settled(pool).await;
+            assert_eq!(cached(pool).await, stored(pool).await);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_transfer_that_fails_moves_nothing() {
     on_each(async |pool| {
         for (to, cents) in [(2, 101), (404, 1)] {
