@@ -32,7 +32,8 @@ use crate::{cache::Cache, call::IntoEntry, error::Error};
 /// let tx = begin().await;
 /// // UPDATE …
 /// tx.commit().await?;
-/// invalidation.complete().await?;
+/// // The change took place, whatever this says: what did not land is repeated in the background.
+/// let _ = invalidation.complete().await;
 /// # Ok(()) }).await }
 /// ```
 ///

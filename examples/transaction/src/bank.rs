@@ -42,22 +42,37 @@ impl Transfer {
             .hold(Duration::from_secs(5))
             .await?;
 
-        // A `?` from here on drops both: the transaction is rolled back, and the balances can be
-        // stored again.
-        let mut tx = pool.begin().await?;
+        let tx = pool.begin().await?;
+        let mut transfer = Self { tx, invalidation };
+        if let Err(error) = transfer.update(from, to, cents).await {
+            transfer.roll_back().await?;
+            return Err(error);
+        }
+        Ok(transfer)
+    }
+
+    async fn update(&mut self, from: i64, to: i64, cents: i64) -> anyhow::Result<()> {
+        let tx = &mut self.tx;
         let update = "UPDATE larder_accounts SET cents = cents - $1 WHERE id = $2 AND cents >= $1";
-        let updated = sqlx::query(update).bind(cents).bind(from).execute(&mut *tx).await?;
+        let updated = sqlx::query(update).bind(cents).bind(from).execute(&mut **tx).await?;
         ensure!(updated.rows_affected() == 1, "account {from} does not have {cents} cents");
         let update = "UPDATE larder_accounts SET cents = cents + $1 WHERE id = $2";
-        sqlx::query(update).bind(cents).bind(to).execute(&mut *tx).await?;
+        sqlx::query(update).bind(cents).bind(to).execute(&mut **tx).await?;
         let insert = "INSERT INTO larder_transfers VALUES ($1, $2, $3)";
-        sqlx::query(insert).bind(from).bind(to).bind(cents).execute(&mut *tx).await?;
-        Ok(Self { tx, invalidation })
+        sqlx::query(insert).bind(from).bind(to).bind(cents).execute(&mut **tx).await?;
+        Ok(())
+    }
+
+    /// Nothing has changed. To say so ends the hold; to drop it would leave the hold to its five
+    /// seconds, for then nobody knows whether a COMMIT was on its way.
+    pub(crate) async fn roll_back(self) -> anyhow::Result<()> {
+        self.tx.rollback().await?;
+        Ok(self.invalidation.complete().await?)
     }
 
     pub(crate) async fn commit(self) -> anyhow::Result<()> {
-        // An error may mean that the COMMIT took place and its answer was lost. So the balances are
-        // invalidated here, too: the invalidation is dropped.
+        // An error may mean that the COMMIT took place and its answer was lost. Then the invalidation
+        // is dropped, and nothing is stored for as long as the hold lasts.
         self.tx.commit().await?;
         // The money has moved, and nobody should try again. What Redis did not take is repeated in
         // the background; until then this process does not serve it.

@@ -33,8 +33,8 @@ async fn play_all(pool: &AnyPool) -> anyhow::Result<()> {
 
     title("A rollback");
     let other = Transfer::begin(pool, 1, 2, 10).await?;
-    drop(other);
-    show(pool, "10 more, but dropped").await?;
+    other.roll_back().await?;
+    show(pool, "10 more, but rolled back").await?;
     show(pool, "the next read").await?;
 
     title("A client that hangs up while its handler commits");
@@ -45,14 +45,13 @@ async fn play_all(pool: &AnyPool) -> anyhow::Result<()> {
         // The COMMIT is on its way, and the handler is dropped.
         () = async {} => {}
     }
-    // That invalidates now, and not when the COMMIT takes place: who reads in between may leave the
-    // old balance in the cache. Where that matters, a transfer runs on a task of its own.
+    // Until the hold has ended by itself, nobody stores what may be from before the COMMIT.
     // What the database says, past the cache.
     while balance(pool, 1).uncached().await? != 50 {
         sleep(Duration::from_millis(1)).await;
     }
     show(pool, "the COMMIT took place").await?;
-    show(pool, "the next read").await?;
+    show(pool, "the next read, under the hold").await?;
 
     title("A COMMIT that fails");
     let failed = transfer(pool, 1, 404, 10).await;

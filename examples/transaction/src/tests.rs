@@ -78,7 +78,6 @@ async fn a_handler_that_is_dropped_leaves_no_old_balance_wherever_it_was() {
 }
 
 #[tokio::test]
-#[ignore = "a hold that is dropped ends at once, before the COMMIT that is on its way takes place"]
 async fn a_handler_that_is_dropped_leaves_none_to_those_who_read_before_its_commit() {
     on_each(async |pool| {
         for _ in 0..30 {
