@@ -798,6 +798,42 @@ mod holds {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_hold_is_not_renewed_once_its_end_is_on_its_way() {
+        let (server, a) = alone();
+        let held = hold(&a, LEASE).await.unwrap();
+        // A renewal is on its way, and the end comes after it.
+        let renewal = a.remote.hold(Verb::Hold, At::Sent);
+        sleep(LEASE / 2).await;
+        let end = a.remote.hold(Verb::Settle, At::Answered);
+        let ending = tokio::spawn(held.complete());
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a HOLD", "a HOLD"]);
+        renewal.open();
+        sleep(MOMENT).await;
+        assert_eq!(server.log(), ["a HOLD", "a HOLD", "a SETTLE"]);
+        assert_eq!(server.state(KEY), State::Absent);
+        sleep(LEASE).await;
+        assert_eq!(server.log().len(), 3, "while nobody knows that it has ended");
+        end.open();
+        ending.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_fails_ends_its_hold_at_once() {
+        let (server, a) = alone();
+        let change = async {
+            let mut change = Change::new().hold(10_000);
+            change.target(job(Script::new(), 1));
+            change.begin().await;
+            change.failed().await;
+        };
+        a.cache.scope(change).await;
+        assert_eq!(server.state(KEY), State::Absent);
+        a.job(&Script::new()).await.unwrap();
+        assert_eq!(a.kept().await, Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn several_entries_are_one_command_of_each_kind() {
         let (server, a) = alone();
         let calls = async {
@@ -881,16 +917,25 @@ mod puts {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_between_a_put_and_its_answer_keeps_it_out_of_memory() {
-        let (server, a, b) = pair();
-        let gate = a.remote.hold(Verb::Settle, At::Answered);
-        let cache = a.cache.clone();
-        let putting = a.spawn(cache.scope(async { job(Script::new(), 1).put(7).await }));
-        sleep(MOMENT).await;
-        b.invalidate().await.unwrap();
-        gate.open();
-        putting.await.unwrap().unwrap();
-        assert_eq!((a.kept().await, server.state(KEY)), (None, State::Absent));
+    async fn what_comes_between_a_put_and_its_answer_keeps_it_out_of_memory() {
+        for what in ["invalidation", "clear", "clear here", "break"] {
+            let (_server, a, b) = pair();
+            let gate = a.remote.hold(Verb::Settle, At::Answered);
+            let putting = a.spawn(a.cache.scope(async { job(Script::new(), 1).put(7).await }));
+            sleep(MOMENT).await;
+            match what {
+                "invalidation" => b.invalidate().await.unwrap(),
+                "clear" => b.cache.clear().await.unwrap(),
+                "clear here" => a.cache.clear().await.unwrap(),
+                _ => {
+                    a.remote.notice_break();
+                    a.remote.subscribe();
+                }
+            }
+            gate.open();
+            putting.await.unwrap().unwrap();
+            assert_eq!(a.kept().await, None, "{what}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

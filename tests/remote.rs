@@ -566,6 +566,7 @@ mod invalidations {
         assert_eq!(second.await.unwrap(), Ok(2));
         assert_eq!(first.await.unwrap(), Ok(1));
         assert_eq!(server.value(KEY).unwrap().payload, b"2");
+        assert_eq!((a.kept().await, b.kept().await), (None, Some(Ok(2))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -1341,6 +1342,21 @@ mod trust {
         assert_eq!(leader.await.unwrap(), Ok(1));
         assert_eq!(follower.await.unwrap(), Ok(1));
         assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_came_during_the_run_shares_what_the_release_confirmed() {
+        let (server, a) = alone();
+        let script = Script::new();
+        let calls = [started_exact(&a, &script).await, started_exact(&a, &script).await];
+        // It did not land, so nothing has changed until the lease is given back.
+        a.remote.fail(Verb::Invalidate);
+        a.invalidate().await.unwrap_err();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+        assert_eq!(server.value(KEY), None);
     }
 
     #[tokio::test(start_paused = true)]
