@@ -819,6 +819,21 @@ mod holds {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_call_that_comes_while_a_change_lands_joins_no_run_from_before_it() {
+        let (_server, a) = alone();
+        let held = hold(&a, LEASE).await.unwrap();
+        let script = Script::new();
+        let first = a.started(&script).await;
+        let gate = a.remote.hold(Verb::Settle, At::Answered);
+        let landing = tokio::spawn(held.complete());
+        sleep(MOMENT).await;
+        let second = a.started(&script).await;
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(1), Ok(2)));
+        gate.open();
+        landing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_fails_ends_its_hold_at_once() {
         let (server, a) = alone();
         let change = async {

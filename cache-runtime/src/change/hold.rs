@@ -73,6 +73,7 @@ impl Held {
     /// The change is over: from now on it lasts no longer than it takes to end it.
     pub(super) fn change_is_over(&mut self) {
         self.rest = None;
+        Flights::overtake(&self.target.cache, &self.target.name);
     }
 
     /// From now on it is not renewed.

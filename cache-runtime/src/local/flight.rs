@@ -343,7 +343,14 @@ impl Flights {
         drop(dead);
     }
 
-    /// The change of a writer has ended. Outdates again, and keeps the entry that it made if nothing
+    /// The change that a writer holds is over: what is being loaded may be from before it.
+    pub(crate) fn overtake(cache: &Inner, name: &Named) {
+        let mut shard = cache.flights.shard(name);
+        cache.generations.bump(name.slot());
+        shard.take_off(name, |_| true, Flight::supersede);
+    }
+
+    /// A writer has told everybody of its change. Outdates again, and keeps the entry that it made if nothing
     /// else has changed the key since its hold began.
     pub(crate) fn settle(
         cache: &Inner,
