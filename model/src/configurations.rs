@@ -1,0 +1,235 @@
+//! Who takes part, and what may happen to them.
+
+use crate::protocol::{
+    Chances,
+    Change::{self, Hold, Invalidate, Put, Update},
+};
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy)]
+pub struct Configuration {
+    /// What it is about.
+    pub name: &'static str,
+    /// The process of each reader.
+    pub readers: &'static [u8],
+    /// The process of each writer, and how it changes the entry.
+    pub writers: &'static [(u8, Change)],
+    /// Whether the function keeps values in memory.
+    pub memory: bool,
+    /// Whether the value is in Redis at the beginning, and in the memory of process 1.
+    pub stored: bool,
+    /// What may happen.
+    pub chances: Chances,
+}
+
+const NEVER: Chances = Chances {
+    expiries: 0,
+    agings: 0,
+    hold_expiries: 0,
+    crashes: 0,
+    cancels: 0,
+    failures: 0,
+    breaks: 0,
+    ticks: 0,
+    pings: 0,
+};
+
+const fn of(
+    name: &'static str,
+    readers: &'static [u8],
+    writers: &'static [(u8, Change)],
+) -> Configuration {
+    Configuration { name, readers, writers, memory: false, stored: false, chances: NEVER }
+}
+
+impl Configuration {
+    const fn stored(self) -> Self {
+        Self { stored: true, ..self }
+    }
+
+    const fn in_memory(self) -> Self {
+        Self { memory: true, ..self }
+    }
+
+    const fn with(self, chances: Chances) -> Self {
+        Self { chances, ..self }
+    }
+}
+
+/// Those that are explored to their end with every change.
+pub const SMALL: &[Configuration] =
+    &[
+        of("fill and invalidate", &[0, 1, 1], &[(0, Invalidate)])
+            .with(Chances { expiries: 1, ..NEVER }),
+        of("fill and invalidate, where all of it fails", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .with(Chances { cancels: 1, crashes: 1, expiries: 1, failures: 1, ..NEVER }),
+        of("four cold readers", &[0, 0, 1, 1], &[]).with(Chances {
+            expiries: 2,
+            crashes: 1,
+            cancels: 1,
+            ..NEVER
+        }),
+        of("a refresh and an invalidation", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .with(Chances { agings: 2, expiries: 1, crashes: 1, failures: 1, ..NEVER }),
+        of("invalidations that fail, and memory", &[0, 0, 1], &[(0, Invalidate)])
+            .stored()
+            .in_memory()
+            .with(Chances { failures: 1, cancels: 1, ..NEVER }),
+        of(
+            "two invalidations of one process that fail",
+            &[0, 0],
+            &[(0, Invalidate), (0, Invalidate)],
+        )
+        .stored()
+        .in_memory()
+        .with(Chances { failures: 2, ..NEVER }),
+        of("two updates", &[0, 1], &[(0, Update), (1, Update)]).with(Chances {
+            expiries: 1,
+            hold_expiries: 1,
+            crashes: 1,
+            ..NEVER
+        }),
+        of("an update, and memory", &[0, 0, 1], &[(0, Update)])
+            .stored()
+            .in_memory()
+            .with(Chances { expiries: 1, hold_expiries: 1, ..NEVER }),
+        of("an update, memory and time", &[0, 0], &[(0, Update)])
+            .stored()
+            .in_memory()
+            .with(Chances { ticks: 1, cancels: 1, ..NEVER }),
+        of("update and invalidate, memory and time", &[1], &[(0, Invalidate), (1, Update)])
+            .stored()
+            .in_memory()
+            .with(Chances { ticks: 1, ..NEVER }),
+        of("two updates, and memory", &[0, 1], &[(0, Update), (1, Update)])
+            .stored()
+            .in_memory()
+            .with(Chances { crashes: 1, ..NEVER }),
+        of("update and invalidate", &[0, 1], &[(0, Update), (1, Invalidate)]).with(Chances {
+            expiries: 1,
+            hold_expiries: 1,
+            crashes: 1,
+            ..NEVER
+        }),
+        of("three updates, whose holds expire", &[1], &[(0, Update), (0, Update), (1, Update)])
+            .with(Chances { hold_expiries: 2, ..NEVER }),
+        of("update and invalidate that fail", &[1], &[(0, Update), (1, Invalidate)])
+            .with(Chances { failures: 2, hold_expiries: 1, crashes: 1, ..NEVER }),
+        of("two updates that fail", &[], &[(0, Update), (1, Update)]).in_memory().with(Chances {
+            failures: 2,
+            hold_expiries: 1,
+            cancels: 1,
+            ..NEVER
+        }),
+        of("two holds and a crash", &[0, 1], &[(0, Hold), (1, Hold)]).stored().with(Chances {
+            crashes: 1,
+            expiries: 1,
+            hold_expiries: 1,
+            ..NEVER
+        }),
+        of("a hold, a crash, and memory", &[1, 1], &[(0, Hold)])
+            .stored()
+            .in_memory()
+            .with(Chances { crashes: 1, hold_expiries: 1, failures: 1, ..NEVER }),
+        of("hold and invalidate, and a crash", &[0, 1], &[(0, Hold), (1, Invalidate)])
+            .stored()
+            .with(Chances { crashes: 1, hold_expiries: 1, expiries: 1, ..NEVER }),
+        of("put and invalidate", &[0, 1], &[(0, Put), (1, Invalidate)])
+            .stored()
+            .in_memory()
+            .with(Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+        of("a link breaks", &[1, 1, 1], &[(0, Invalidate)]).stored().in_memory().with(Chances {
+            breaks: 1,
+            crashes: 1,
+            ticks: 1,
+            pings: 1,
+            ..NEVER
+        }),
+        of("two invalidations, and a link breaks", &[1, 1], &[(0, Invalidate), (0, Invalidate)])
+            .stored()
+            .in_memory()
+            .with(Chances { breaks: 1, pings: 1, ..NEVER }),
+        of("an invalidation fails, and a link breaks", &[0, 1], &[(0, Invalidate)])
+            .stored()
+            .in_memory()
+            .with(Chances { failures: 1, breaks: 1, pings: 1, ..NEVER }),
+    ];
+
+/// Those that take longer, and may be cut.
+pub const LARGE: &[Configuration] =
+    &[
+        of("fill and invalidate, four readers, with failures", &[0, 0, 1, 1], &[(0, Invalidate)])
+            .with(Chances { expiries: 1, failures: 1, crashes: 1, ..NEVER }),
+        of("two updates, two readers, with failures", &[0, 1], &[(0, Update), (1, Update)])
+            .with(Chances { expiries: 1, hold_expiries: 1, crashes: 1, failures: 1, ..NEVER }),
+        of("three changes that fail", &[1], &[(0, Update), (1, Hold), (1, Invalidate)])
+            .stored()
+            .with(Chances { failures: 1, hold_expiries: 1, ..NEVER }),
+        of("put, update and hold", &[1], &[(0, Put), (1, Update), (0, Hold)])
+            .stored()
+            .with(Chances { hold_expiries: 1, failures: 1, ..NEVER }),
+        of("three changes, and memory", &[1, 1], &[(0, Update), (0, Invalidate), (1, Put)])
+            .stored()
+            .in_memory(),
+        of(
+            "two invalidations that fail, and a link breaks",
+            &[0, 1],
+            &[(0, Invalidate), (1, Invalidate)],
+        )
+        .stored()
+        .in_memory()
+        .with(Chances { breaks: 1, failures: 1, ..NEVER }),
+    ];
+
+/// Any two changes, in one process or in two, with a mishap or two.
+#[must_use]
+pub fn pairs() -> Vec<Configuration> {
+    let chances = [
+        ("two failures", Chances { failures: 2, ..NEVER }),
+        ("a failure and a cancel", Chances { failures: 1, cancels: 1, ..NEVER }),
+        ("a failure and a crash", Chances { failures: 1, crashes: 1, ..NEVER }),
+        ("a failure and a lost hold", Chances { failures: 1, hold_expiries: 1, ..NEVER }),
+        ("time", Chances { ticks: 1, ..NEVER }),
+        ("a failure and a refresh", Chances { failures: 1, agings: 1, ..NEVER }),
+        ("a cancel and a crash", Chances { cancels: 1, crashes: 1, ..NEVER }),
+        ("a cancel and a lost hold", Chances { cancels: 1, hold_expiries: 1, ..NEVER }),
+        ("a crash and a lost hold", Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+        ("a crash and a lost lease", Chances { crashes: 1, expiries: 1, ..NEVER }),
+        ("a crash and a lost link", Chances { crashes: 1, breaks: 1, ..NEVER }),
+        ("a lost link and a ping", Chances { breaks: 1, pings: 1, ..NEVER }),
+    ];
+    let kinds = [Invalidate, Hold, Update, Put];
+    let mut pairs = Vec::new();
+    for (number, first) in kinds.into_iter().enumerate() {
+        for second in kinds.into_iter().skip(number) {
+            for (place, process) in [("here", 0), ("elsewhere", 1)] {
+                for (what, chances) in chances {
+                    let writers = vec![(0, first), (process, second)].leak();
+                    let name = format!("{first:?}, and {second:?} {place}, {what}").leak();
+                    let pair = of(name, &[0, 1], writers).stored().with(chances);
+                    if chances.breaks + chances.ticks == 0 {
+                        pairs.push(pair);
+                    }
+                    for readers in [&[0, 0], &[1, 1]] {
+                        let name = format!("{name}, memory {}", readers[0]).leak();
+                        pairs.push(Configuration { name, readers, ..pair }.in_memory());
+                    }
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// The small configuration of this name.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn named(name: &str) -> Configuration {
+    let found = SMALL.iter().find(|configuration| configuration.name == name);
+    *found.unwrap_or_else(|| panic!("there is no configuration {name:?}"))
+}

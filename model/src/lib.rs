@@ -1,0 +1,43 @@
+//! The protocol of `larder` about one key, explored state by state: `scripts/model`.
+//!
+//! [`protocol`] says what can happen, [`configurations`] to whom, [`broken`] what each rule is for,
+//! and [`explorer`] visits all of it. A change of the protocol is made here first: what it breaks is
+//! found in seconds, with the shortest way to it.
+//!
+//! # What is modelled
+//!
+//! One key in one Redis; two processes with memory, pending keys, flights and a link each; up to four
+//! readers and three writers among them. Values are versions of the database: 0, and one more with
+//! each commit. A step is what one of them does to what others can see. So a command and its
+//! execution are one step, and its answer is the next one of its sender, unless nothing comes
+//! between that matters to anybody. A caller that joins between the sending of a command and its
+//! execution is one that joins after it: such a caller is promised less by the code, and is owed no
+//! more.
+//!
+//! - A command that is not answered stays in its socket: it arrives later, after any number of other
+//!   steps, or never. Arriving at once is the case of an answer that was lost.
+//! - Generations are not counted. A bump drops the entry and outdates the flights of its process,
+//!   which is all that an unequal generation does.
+//! - Time is one bit. When `max_staleness` passes, every proof, entry and flight from before is too
+//!   old, and what was announced before must not be served any more. That it passes later for one
+//!   than for another is covered by the stricter rule that holds without any time: a hit respects
+//!   all that had been announced when the proof was asked for that it relies on.
+//! - Leases and holds end at any moment, as often as a configuration allows. A wait ends at any
+//!   moment, as often as it likes. That a renewal comes in time is not assumed.
+//! - What a hold covers: a crash of its process is no excuse for an old value at rest if the hold
+//!   stood when the database committed. A crash that no hold covers is one.
+//! - "Nobody waits for ever" is two checks: a state in which somebody waits has a step that comes
+//!   about by itself, and no steps lead back to where they began. Together: every run ends, and all
+//!   who are alive have returned.
+//!
+//! # What is not
+//!
+//! Wake-ups (a waiter looks again whenever something has changed), errors of the function and who
+//! shares them, callers that wait for each other in a circle, a follower whose patience ends, tags,
+//! `clear`, several keys, more than one node, a failover, and a database that commits after the
+//! writer that sent the commit is gone.
+
+pub mod broken;
+pub mod configurations;
+pub mod explorer;
+pub mod protocol;

@@ -1,0 +1,428 @@
+//! A caller of the cached function.
+
+use super::{
+    Add, Broken, Protocol, Rule, State, Steps, Who,
+    process::Entry,
+    redis::{Key, Late, Leased, Token},
+};
+
+/// One caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Reader {
+    /// Where it runs.
+    pub process: u8,
+    /// What it does next.
+    pub phase: Phase,
+    /// The newest version whose invalidation had returned when the call began.
+    pub completed: u8,
+    /// The same, of this process, where it may have failed.
+    pub returned: u8,
+    /// Of a follower that trusts its leader as it would trust memory: nothing older than this.
+    pub trusted: u8,
+    /// How many flights it has led.
+    pub flights: u8,
+    /// Of a leader: its lease.
+    pub token: Option<Token>,
+    /// Of a leader: it stores nothing.
+    pub is_superseded: bool,
+    /// Of a leader: memory keeps nothing of it, for the slot has moved since it began.
+    pub is_outdated: bool,
+    /// Of a leader: `max_staleness` has passed since its load began.
+    pub is_old: bool,
+    /// Of a leader: what it has got.
+    pub value: u8,
+}
+
+/// What a caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(missing_docs, reason = "said by the names")]
+pub enum Phase {
+    /// There is no such caller.
+    #[default]
+    Nobody,
+    /// It calls.
+    Call,
+    /// It looks into memory, or reads Redis by itself where nothing is kept in memory.
+    Look,
+    /// It joins a flight or leads one, having read Redis by itself.
+    Begin,
+    /// It leads.
+    Get,
+    Lease,
+    Wait(Token),
+    Run,
+    Ran,
+    Land(Keep),
+    /// It waits for a leader.
+    Follow {
+        leader: u8,
+        /// F5: what comes was current when it joined, or later.
+        is_confirmed: bool,
+        /// F5: memory would have served something as old.
+        is_trusted: bool,
+    },
+    Done,
+    /// Cancelled, or its process is gone.
+    Gone,
+}
+
+/// What memory keeps of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keep {
+    /// An entry for its whole life.
+    Fully,
+    /// One that ends when it is old: Redis knows nothing of it.
+    Unconfirmed,
+    /// Nothing.
+    No,
+}
+
+/// Where a call has its value from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Redis, or a run.
+    Redis,
+    /// Memory, or a flight that is trusted like memory.
+    Memory,
+}
+
+impl Reader {
+    /// Whether it leads a flight.
+    pub(super) fn leads(&self) -> bool {
+        use Phase::{Get, Land, Lease, Ran, Run, Wait};
+        matches!(self.phase, Get | Lease | Wait(_) | Run | Ran | Land(_))
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Nobody | Phase::Done | Phase::Gone)
+    }
+
+    /// Nothing of it matters any more.
+    pub(super) fn end(&mut self, phase: Phase) {
+        *self = Self { process: self.process, phase, ..Self::default() };
+    }
+
+    fn follows(&self, leader: u8) -> bool {
+        matches!(self.phase, Phase::Follow { leader: of, .. } if of == leader)
+    }
+}
+
+impl Protocol {
+    pub(super) fn reader_steps(&self, state: &State, number: u8, steps: &mut Steps) {
+        let reader = state.readers[number as usize];
+        if reader.is_done() {
+            return;
+        }
+        let who = Who::Reader(number);
+        let mut after = *state;
+        let this = &mut after.readers[number as usize];
+        match reader.phase {
+            Phase::Call => {
+                // Those of one process are alike: they call in the order of their numbers.
+                let is_waiting =
+                    |other: &Reader| other.process == reader.process && other.phase == Phase::Call;
+                if state.readers[..number as usize].iter().any(is_waiting) {
+                    return;
+                }
+                this.completed = state.completed;
+                this.returned = state.processes[reader.process as usize].returned;
+                let what = self.look(&mut after, number);
+                steps.certain(who, what, after);
+                return;
+            }
+            Phase::Look => {
+                let what = self.look(&mut after, number);
+                steps.certain(who, what, after);
+            }
+            Phase::Begin => {
+                let what = self.begin(&mut after, number);
+                steps.certain(who, what, after);
+            }
+            Phase::Get => {
+                if let Key::Value(value) = state.key {
+                    after.found(number, value);
+                } else {
+                    this.phase = Phase::Lease;
+                }
+                steps.certain(who, "GET", after);
+                if let Some(mut after) = state.failing(None) {
+                    after.readers[number as usize].phase = Phase::Run;
+                    steps.chance(who, "GET fails", after);
+                }
+            }
+            Phase::Lease => {
+                let token = number | reader.flights << 2;
+                match after.key.lease(token) {
+                    Leased::Granted => {
+                        this.token = Some(token);
+                        this.phase = Phase::Run;
+                    }
+                    Leased::Found(value) => after.found(number, value),
+                    Leased::Busy(other) => this.phase = Phase::Wait(other),
+                    Leased::Held => {
+                        this.is_superseded = true;
+                        this.phase = Phase::Run;
+                    }
+                }
+                steps.certain(who, "LEASE", after);
+                if let Some(mut after) = state.failing(Some(Late::Lease(token))) {
+                    after.readers[number as usize].phase = Phase::Run;
+                    steps.chance(who, "LEASE times out", after);
+                }
+            }
+            Phase::Wait(token) => {
+                // Looks that find no change change nothing.
+                if state.key != Key::Lease(token) {
+                    this.phase = Phase::Get;
+                    after.look_anew(number);
+                    steps.certain(who, "looks again", after);
+                }
+                let mut after = *state;
+                after.readers[number as usize].phase = Phase::Run;
+                steps.certain(who, "has waited for a lease's time", after);
+            }
+            Phase::Run => {
+                this.value = state.db;
+                this.phase = Phase::Ran;
+                after.confirm_followers(number);
+                steps.certain(who, "runs the function", after);
+            }
+            Phase::Ran => self.store(state, number, steps),
+            Phase::Land(keep) => {
+                self.land(&mut after, number, keep);
+                steps.certain(who, "lands", after);
+            }
+            Phase::Follow { .. } | Phase::Nobody | Phase::Done | Phase::Gone => {}
+        }
+        if state.left.cancels > 0 {
+            self.cancel_reader(state, number, steps);
+        }
+    }
+
+    /// The first look of a call, and of one that starts over.
+    fn look(&self, state: &mut State, number: u8) -> &'static str {
+        let process = state.readers[number as usize].process;
+        if self.configuration.memory || state.is_pending(process) {
+            return self.begin(state, number);
+        }
+        // Nothing else happens in this process between the call and its GET.
+        if let Key::Value(value) = state.key {
+            state.returns(number, value, Source::Redis);
+        } else {
+            state.readers[number as usize].phase = Phase::Begin;
+        }
+        "GET, in no flight"
+    }
+
+    /// Hits, joins or leads.
+    fn begin(&self, state: &mut State, number: u8) -> &'static str {
+        let memory = self.configuration.memory;
+        let process = state.readers[number as usize].process;
+        let here = state.processes[process as usize];
+        let trusted = |is_trusted: bool| {
+            if is_trusted { here.proven.max(state.floor) } else { state.floor }
+        };
+        if let Some(entry) = here.memory
+            && !state.is_pending(process)
+            && (here.is_trusted || !entry.is_old)
+        {
+            state.readers[number as usize].trusted = trusted(here.is_trusted);
+            state.returns(number, entry.value, Source::Memory);
+            return "hits memory";
+        }
+        if let Some(leader) = here.flight {
+            let flight = state.readers[leader as usize];
+            let is_proven = here.is_trusted && !flight.is_outdated;
+            let is_trusted = memory
+                && (is_proven || !flight.is_old || self.broken == Some(Broken::UntrustedJoin));
+            let this = &mut state.readers[number as usize];
+            this.phase = Phase::Follow { leader, is_confirmed: false, is_trusted };
+            this.trusted = if is_trusted { trusted(is_proven) } else { 0 };
+            return "joins a flight";
+        }
+        let is_pending = state.is_pending(process);
+        let reader = &mut state.readers[number as usize];
+        // One that keeps nothing in memory has read Redis by now.
+        reader.phase = match (is_pending, memory) {
+            (true, _) => Phase::Run,
+            (false, true) => Phase::Get,
+            (false, false) => Phase::Lease,
+        };
+        state.lead(number);
+        "leads a flight"
+    }
+
+    /// F5, L1: what a run came to goes to Redis.
+    fn store(&self, state: &State, number: u8, steps: &mut Steps) {
+        let who = Who::Reader(number);
+        let reader = state.readers[number as usize];
+        let mut after = *state;
+        let Some(token) = reader.token else {
+            self.land(&mut after, number, Keep::Unconfirmed);
+            return steps.certain(who, "lands a run without a lease", after);
+        };
+        if reader.is_superseded {
+            if after.key.release(token) {
+                after.confirm_followers(number);
+            }
+            after.readers[number as usize].phase = Phase::Land(Keep::No);
+            return steps.certain(who, "RELEASE", after);
+        }
+        let is_stored = after.key.fill(token, reader.value, self.broken);
+        if is_stored {
+            after.confirm_followers(number);
+        }
+        let keep = if is_stored { Keep::Fully } else { Keep::No };
+        after.readers[number as usize].phase = Phase::Land(keep);
+        steps.certain(who, "FILL", after);
+        if let Some(mut after) = state.failing(Some(Late::Fill(token, reader.value))) {
+            after.readers[number as usize].phase = Phase::Land(Keep::Fully);
+            steps.chance(who, "FILL times out", after);
+        }
+    }
+
+    /// Memory keeps what it may, and everybody returns.
+    fn land(&self, state: &mut State, number: u8, keep: Keep) {
+        let Reader { process, value, is_superseded, is_outdated, is_old, .. } =
+            state.readers[number as usize];
+        let is_current = (!is_superseded && !is_outdated)
+            || self.broken == Some(Broken::InsertWithoutGeneration);
+        let may_store = is_current && !state.is_pending(process);
+        let here = &mut state.processes[process as usize];
+        let is_unconfirmed =
+            keep == Keep::Unconfirmed && self.broken != Some(Broken::KeepsUnconfirmed);
+        let is_over = keep == Keep::No || (is_unconfirmed && is_old);
+        if self.configuration.memory && may_store && !is_over {
+            here.memory = Some(Entry { value, is_old, is_unconfirmed });
+        }
+        if here.flight == Some(number) {
+            here.flight = None;
+        }
+        for follower in 0..state.readers.len() as u8 {
+            if let Phase::Follow { leader, is_confirmed, is_trusted } =
+                state.readers[follower as usize].phase
+                && leader == number
+            {
+                if is_confirmed || (self.broken == Some(Broken::FollowersWithoutF5) && !is_trusted)
+                {
+                    state.returns(follower, value, Source::Redis);
+                } else if is_trusted {
+                    state.returns(follower, value, Source::Memory);
+                } else {
+                    state.readers[follower as usize].phase = Phase::Look;
+                }
+            }
+        }
+        state.returns(number, value, Source::Redis);
+    }
+
+    /// F1: the future of a call is dropped.
+    fn cancel_reader(&self, state: &State, number: u8, steps: &mut Steps) {
+        let who = Who::Reader(number);
+        let mut gone = *state;
+        gone.left.cancels -= 1;
+        let reader = state.readers[number as usize];
+        gone.readers[number as usize].end(Phase::Gone);
+        if !reader.leads() {
+            return steps.chance(who, "is cancelled", gone);
+        }
+        let here = &mut gone.processes[reader.process as usize];
+        let followers = || {
+            (0..state.readers.len() as u8)
+                .filter(|other| state.readers[*other as usize].follows(number))
+        };
+        let is_joinable = here.flight == Some(number);
+        if is_joinable {
+            here.flight = None;
+        }
+        if followers().count() > 0 && !reader.is_superseded && !reader.is_outdated {
+            if self.broken == Some(Broken::NoHandOver) {
+                return steps.chance(who, "is cancelled", gone);
+            }
+            for next in followers() {
+                let mut after = gone;
+                for other in followers().filter(|other| *other != next) {
+                    if let Phase::Follow { leader, .. } = &mut after.readers[other as usize].phase {
+                        *leader = next;
+                    }
+                }
+                let is_pending = state.is_pending(reader.process);
+                let this = &mut after.readers[next as usize];
+                let runs = reader.token.is_some() || is_pending;
+                this.phase = if runs { Phase::Run } else { Phase::Get };
+                after.lead(next);
+                after.readers[next as usize].token = reader.token;
+                if !is_joinable {
+                    after.processes[reader.process as usize].flight = None;
+                }
+                steps.chance(who, "is cancelled, and hands over", after);
+            }
+            return;
+        }
+        for other in followers() {
+            gone.readers[other as usize].phase = Phase::Look;
+        }
+        // The lease is given back in the background, unless that is lost.
+        let mut released = gone;
+        if reader.token.is_some_and(|token| released.key.release(token)) {
+            steps.chance(who, "is cancelled, and RELEASEs", released);
+        }
+        steps.chance(who, "is cancelled", gone);
+    }
+}
+
+impl State {
+    fn lead(&mut self, number: u8) {
+        let reader = &mut self.readers[number as usize];
+        reader.flights += 1;
+        reader.token = None;
+        reader.is_superseded = false;
+        reader.is_outdated = false;
+        reader.is_old = false;
+        reader.trusted = 0;
+        self.processes[reader.process as usize].flight = Some(number);
+    }
+
+    /// A leader has waited, and reads anew: what came until now outdates nothing that it will have.
+    fn look_anew(&mut self, number: u8) {
+        let reader = self.readers[number as usize];
+        let may_be_kept = !reader.is_superseded && !reader.is_outdated;
+        if may_be_kept || self.is_pending(reader.process) {
+            return;
+        }
+        let this = &mut self.readers[number as usize];
+        this.is_superseded = false;
+        this.is_outdated = false;
+        self.processes[reader.process as usize].flight.get_or_insert(number);
+    }
+
+    /// A value that Redis has.
+    fn found(&mut self, number: u8, value: u8) {
+        self.confirm_followers(number);
+        let reader = &mut self.readers[number as usize];
+        reader.value = value;
+        reader.is_old = false;
+        reader.phase = Phase::Land(Keep::Fully);
+    }
+
+    /// What the leader has, or is about to get, is current for all that follow by now.
+    fn confirm_followers(&mut self, number: u8) {
+        for reader in &mut self.readers {
+            if let Phase::Follow { leader, is_confirmed, .. } = &mut reader.phase {
+                *is_confirmed |= *leader == number;
+            }
+        }
+    }
+
+    fn returns(&mut self, number: u8, value: u8, source: Source) {
+        let reader = &mut self.readers[number as usize];
+        if source == Source::Redis && value < reader.completed {
+            self.broken = Some(Rule::D1);
+        } else if value < reader.returned {
+            self.broken = Some(Rule::Own);
+        } else if source == Source::Memory && value < reader.trusted {
+            self.broken = Some(Rule::Stale);
+        }
+        reader.end(Phase::Done);
+    }
+}
