@@ -178,7 +178,7 @@ impl Fleet {
         self.writer.shutdown().await.unwrap();
         self.reader.shutdown().await.unwrap();
         // A hold that was dropped ends by itself.
-        sleep(LEASE).await;
+        sleep(2 * LEASE).await;
         for cache in [&self.writer, &self.reader] {
             let database = Arc::clone(&self.database);
             let found = cache.scope(async { row(database, 1).peek().await }).await;
@@ -489,8 +489,8 @@ mod traces {
         b.invalidate().await.unwrap();
         b.job(&Script::new()).await.unwrap();
         gate.open();
-        a.remote.answer(Verb::Settle);
         a.cache.shutdown().await.unwrap();
+        sleep(MOMENT).await;
         assert_eq!(server.state(KEY), State::Absent);
         assert_eq!((a.kept().await, b.kept().await), (None, None));
     }
@@ -623,7 +623,7 @@ mod traces {
             for id in 1..=3 {
                 invalidation = invalidation.entry(job(Script::new(), id));
             }
-            invalidation.key("job:4").complete().await
+            invalidation.key("job:4").await?.complete().await
         };
         let error = a.cache.scope(calls).await.unwrap_err();
         let Error::NotLanded { mut keys, source } = error else { panic!("{error}") };
@@ -725,18 +725,35 @@ mod holds {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hold_that_is_dropped_lasts_for_its_term() {
+    async fn a_hold_that_is_dropped_lasts_for_its_term_whenever_that_is() {
+        // Right after it was had, before the first renewal, and before the second.
+        for dropped in [Duration::ZERO, 3 * LEASE / 10, 6 * LEASE / 10] {
+            let (server, a, b) = pair();
+            let script = Script::new();
+            a.job(&script).await.unwrap();
+            let held = hold(&a, LEASE).await.unwrap();
+            sleep(dropped).await;
+            drop(held);
+            // Its COMMIT may be on its way: whatever is read until then may be old.
+            sleep(9 * LEASE / 10).await;
+            assert_eq!((b.job(&script).await, a.job(&script).await), (Ok(2), Ok(3)), "{dropped:?}");
+            assert_eq!((a.kept().await, b.kept().await, server.value(KEY)), (None, None, None));
+            sleep(6 * LEASE / 10).await;
+            assert_eq!((a.job(&script).await, b.job(&script).await), (Ok(4), Ok(4)));
+            assert_eq!(a.kept().await, Some(Ok(4)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_died_does_not_hold_the_key_while_others_come_and_go() {
         let (server, a, b) = pair();
-        let script = Script::new();
-        a.job(&script).await.unwrap();
-        drop(hold(&a, LEASE).await.unwrap());
-        // Its COMMIT may be on its way: whatever is read until then may be old.
-        sleep(9 * LEASE / 10).await;
-        assert_eq!((b.job(&script).await, a.job(&script).await), (Ok(2), Ok(3)));
-        assert_eq!((a.kept().await, b.kept().await, server.value(KEY)), (None, None, None));
-        sleep(LEASE / 10).await;
-        assert_eq!((a.job(&script).await, b.job(&script).await), (Ok(4), Ok(4)));
-        assert_eq!(a.kept().await, Some(Ok(4)));
+        drop(hold(&b, LEASE).await.unwrap());
+        for _ in 0..20 {
+            a.cache.scope(async { job(Script::new(), 1).put(7).await }).await.unwrap();
+            sleep(LEASE / 10).await;
+        }
+        assert_eq!(server.value(KEY).unwrap().payload, b"7");
+        assert_eq!(a.kept().await, Some(Ok(7)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -748,7 +765,7 @@ mod holds {
         sleep(MOMENT).await;
         assert_eq!(server.log(), ["a INVALIDATE"]);
         assert_eq!(a.cache.stats().redis.pending_repairs, 0);
-        sleep(LEASE).await;
+        sleep(2 * LEASE).await;
         assert_eq!(server.log(), ["a INVALIDATE"], "neither renewed nor ended");
     }
 
@@ -763,7 +780,7 @@ mod holds {
         let job = || cache.scope(async { job(Arc::clone(&script), 1).await });
         sleep(9 * LEASE / 10).await;
         assert_eq!((job().await, job().await), (Ok(1), Ok(2)));
-        sleep(LEASE / 10).await;
+        sleep(LEASE).await;
         assert_eq!((job().await, job().await), (Ok(3), Ok(3)));
     }
 
@@ -831,6 +848,26 @@ mod holds {
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(1), Ok(2)));
         gate.open();
         landing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalidation_that_is_not_awaited_does_nothing() {
+        let (server, a) = alone();
+        a.job(&Script::new()).await.unwrap();
+        let builder = async { Cache::current().invalidation().entry(job(Script::new(), 1)) };
+        drop(a.cache.scope(builder).await.hold(LEASE));
+        a.cache.shutdown().await.unwrap();
+        assert!(server.value(KEY).is_some());
+        assert_eq!(a.kept().await, Some(Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_of_no_time_is_one_of_a_millisecond() {
+        let (server, a) = alone();
+        let held = hold(&a, Duration::ZERO).await.unwrap();
+        sleep(20 * MOMENT).await;
+        assert!(server.log().len() <= 22, "{} commands in 20 ms", server.log().len());
+        held.complete().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -1649,6 +1649,58 @@ mod repairs {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn holds_that_failed_while_the_tier_was_away_are_ended_a_few_at_a_time() {
+        let (server, a) = alone();
+        a.remote.cut_off();
+        for _ in 0..1_000 {
+            let put = async { job(Script::new(), 1).put(7).await };
+            a.cache.scope(put).await.unwrap_err();
+        }
+        for verb in [Verb::Hold, Verb::Invalidate, Verb::Settle] {
+            a.remote.answer(verb);
+        }
+        server.forget();
+        a.cache.shutdown().await.unwrap();
+        // The others end by themselves.
+        let settled = server.log().iter().filter(|entry| *entry == "a SETTLE").count();
+        assert!(settled <= 8, "{settled}");
+        assert_eq!(server.log().len(), settled + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_settlement_that_fails_keeps_no_key_pending_that_was_invalidated() {
+        let (server, a) = alone();
+        a.remote.fail(Verb::Hold);
+        a.remote.fail(Verb::Settle);
+        let put = async { job(Script::new(), 1).put(7).await };
+        a.cache.scope(put).await.unwrap_err();
+        a.cache.shutdown().await.unwrap();
+        a.job(&Script::new()).await.unwrap();
+        assert!(server.value(KEY).is_some());
+    }
+
+    #[test]
+    fn what_was_dropped_where_there_is_no_runtime_lands_when_the_key_is_read() {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().start_paused(true).build().unwrap()
+        };
+        let (server, a) = alone();
+        let invalidation = runtime().block_on(async {
+            a.job(&Script::new()).await.unwrap();
+            a.cache.invalidation().key("job:1").await.unwrap()
+        });
+        drop(invalidation);
+        assert_eq!(a.cache.stats().redis.pending_repairs, 1);
+        runtime().block_on(async {
+            a.job(&Script::new()).await.unwrap();
+            sleep(MOMENT).await;
+        });
+        assert_eq!(a.cache.stats().redis.pending_repairs, 0);
+        assert_eq!(server.state(KEY), State::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_shutdown_waits_for_repairs() {
         let (server, a) = alone();
         a.job(&Script::new()).await.unwrap();

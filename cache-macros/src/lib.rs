@@ -337,7 +337,8 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Keeps readers from storing what they read while the body is in the middle of its change, and
 /// invalidates when it begins, too. The hold is renewed as long as the body runs, so its length is
-/// not that of the body: it is how long nothing is stored after a crash. Without it, a process that
+/// not that of the body: it is how long nothing is stored after a crash, or after the body is
+/// dropped; half as much again at most. Without it, a process that
 /// dies between its `COMMIT` and the invalidation leaves the old value for its `ttl`.
 ///
 /// A hold that cannot be had in Redis is counted, and the body runs without it. The targets have to
@@ -451,7 +452,7 @@ pub fn invalidates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The entry is held while the body runs, for a [`lease`](struct.CacheBuilder.html#method.lease) if the
 /// process dies meanwhile: it is removed before the body, and nobody stores it until the value is
-/// put. Of two calls that change it at the same time neither
+/// put. Nothing is put where the same entry is named twice, for each is in the way of the other. Of two calls that change it at the same time neither
 /// puts its value: both leave a miss, and never the value of the one that lost. A value that did
 /// not land is an invalidation.
 ///

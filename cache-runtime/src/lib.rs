@@ -22,7 +22,7 @@ mod sync;
 pub use blob::{Codec, Compression};
 pub use cache::{Cache, CacheBuilder, OnRestart, Options};
 pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
-pub use change::Invalidation;
+pub use change::{Invalidation, InvalidationBuilder};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};
 pub use key::{KeyPart, KeyWriter};

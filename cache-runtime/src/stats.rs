@@ -30,7 +30,8 @@ pub struct RedisStats {
     pub late_grants: u64,
     /// Invalidations that have not landed at this moment.
     pub pending_repairs: u64,
-    /// Changes that ran without the hold that they should have had, because Redis did not answer.
+    /// Holds that were asked for and not had, because Redis did not answer or refused: the change took
+    /// place without, or, where the hold was required, it did not.
     pub unheld: u64,
 }
 

@@ -86,7 +86,7 @@ pub const CASES: &[Case] = &[
     case(Broken::ReplayedPut, Wrong::Rule(Rule::D1), "update and invalidate that fail"),
     case(Broken::InvalidationEndsHold, Wrong::Rule(Rule::Rest), "hold and invalidate, and a crash"),
     case(Broken::SilentHold, Wrong::Rule(Rule::Rest), "a hold, a crash, and memory"),
-    case(Broken::RenewalAlone, Wrong::Rule(Rule::Rest), "two updates"),
+    case(Broken::RenewalAlone, Wrong::Rule(Rule::D1), "two updates"),
     case(Broken::SettleKeepsValue, Wrong::Rule(Rule::D1), "two updates"),
     case(Broken::SettleUnmarked, Wrong::Rule(Rule::D1), "two updates"),
     case(Broken::ValueWithoutHold, Wrong::Rule(Rule::D1), "update and invalidate that fail"),

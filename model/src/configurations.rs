@@ -87,14 +87,14 @@ pub const SMALL: &[Configuration] =
         .with(Chances { failures: 2, ..NEVER }),
         of("two updates", &[0, 1], &[(0, Update), (1, Update)]).with(Chances {
             expiries: 1,
-            hold_expiries: 1,
+            hold_expiries: 2,
             crashes: 1,
             ..NEVER
         }),
         of("an update, and memory", &[0, 0, 1], &[(0, Update)])
             .stored()
             .in_memory()
-            .with(Chances { expiries: 1, hold_expiries: 1, ..NEVER }),
+            .with(Chances { expiries: 1, hold_expiries: 2, ..NEVER }),
         of("an update, memory and time", &[0, 0], &[(0, Update)])
             .stored()
             .in_memory()
@@ -109,37 +109,37 @@ pub const SMALL: &[Configuration] =
             .with(Chances { crashes: 1, ..NEVER }),
         of("update and invalidate", &[0, 1], &[(0, Update), (1, Invalidate)]).with(Chances {
             expiries: 1,
-            hold_expiries: 1,
+            hold_expiries: 2,
             crashes: 1,
             ..NEVER
         }),
         of("three updates, whose holds expire", &[1], &[(0, Update), (0, Update), (1, Update)])
-            .with(Chances { hold_expiries: 2, ..NEVER }),
+            .with(Chances { hold_expiries: 3, ..NEVER }),
         of("update and invalidate that fail", &[1], &[(0, Update), (1, Invalidate)])
-            .with(Chances { failures: 2, hold_expiries: 1, crashes: 1, ..NEVER }),
+            .with(Chances { failures: 2, hold_expiries: 2, crashes: 1, ..NEVER }),
         of("two updates that fail", &[], &[(0, Update), (1, Update)]).in_memory().with(Chances {
             failures: 2,
-            hold_expiries: 1,
+            hold_expiries: 2,
             cancels: 1,
             ..NEVER
         }),
         of("two holds and a crash", &[0, 1], &[(0, Hold), (1, Hold)]).stored().with(Chances {
             crashes: 1,
             expiries: 1,
-            hold_expiries: 1,
+            hold_expiries: 2,
             ..NEVER
         }),
         of("a hold, a crash, and memory", &[1, 1], &[(0, Hold)])
             .stored()
             .in_memory()
-            .with(Chances { crashes: 1, hold_expiries: 1, failures: 1, ..NEVER }),
+            .with(Chances { crashes: 1, hold_expiries: 2, failures: 1, ..NEVER }),
         of("hold and invalidate, and a crash", &[0, 1], &[(0, Hold), (1, Invalidate)])
             .stored()
-            .with(Chances { crashes: 1, hold_expiries: 1, expiries: 1, ..NEVER }),
+            .with(Chances { crashes: 1, hold_expiries: 2, expiries: 1, ..NEVER }),
         of("put and invalidate", &[0, 1], &[(0, Put), (1, Invalidate)])
             .stored()
             .in_memory()
-            .with(Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+            .with(Chances { crashes: 1, hold_expiries: 2, ..NEVER }),
         of("a link breaks", &[1, 1, 1], &[(0, Invalidate)]).stored().in_memory().with(Chances {
             breaks: 1,
             crashes: 1,
@@ -163,13 +163,13 @@ pub const LARGE: &[Configuration] =
         of("fill and invalidate, four readers, with failures", &[0, 0, 1, 1], &[(0, Invalidate)])
             .with(Chances { expiries: 1, failures: 1, crashes: 1, ..NEVER }),
         of("two updates, two readers, with failures", &[0, 1], &[(0, Update), (1, Update)])
-            .with(Chances { expiries: 1, hold_expiries: 1, crashes: 1, failures: 1, ..NEVER }),
+            .with(Chances { expiries: 1, hold_expiries: 2, crashes: 1, failures: 1, ..NEVER }),
         of("three changes that fail", &[1], &[(0, Update), (1, Hold), (1, Invalidate)])
             .stored()
-            .with(Chances { failures: 1, hold_expiries: 1, ..NEVER }),
+            .with(Chances { failures: 1, hold_expiries: 2, ..NEVER }),
         of("put, update and hold", &[1], &[(0, Put), (1, Update), (0, Hold)])
             .stored()
-            .with(Chances { hold_expiries: 1, failures: 1, ..NEVER }),
+            .with(Chances { hold_expiries: 2, failures: 1, ..NEVER }),
         of("three changes, and memory", &[1, 1], &[(0, Update), (0, Invalidate), (1, Put)])
             .stored()
             .in_memory(),
@@ -190,12 +190,12 @@ pub fn pairs() -> Vec<Configuration> {
         ("two failures", Chances { failures: 2, ..NEVER }),
         ("a failure and a cancel", Chances { failures: 1, cancels: 1, ..NEVER }),
         ("a failure and a crash", Chances { failures: 1, crashes: 1, ..NEVER }),
-        ("a failure and a lost hold", Chances { failures: 1, hold_expiries: 1, ..NEVER }),
+        ("a failure and a lost hold", Chances { failures: 1, hold_expiries: 2, ..NEVER }),
         ("time", Chances { ticks: 1, ..NEVER }),
         ("a failure and a refresh", Chances { failures: 1, agings: 1, ..NEVER }),
         ("a cancel and a crash", Chances { cancels: 1, crashes: 1, ..NEVER }),
-        ("a cancel and a lost hold", Chances { cancels: 1, hold_expiries: 1, ..NEVER }),
-        ("a crash and a lost hold", Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+        ("a cancel and a lost hold", Chances { cancels: 1, hold_expiries: 2, ..NEVER }),
+        ("a crash and a lost hold", Chances { crashes: 1, hold_expiries: 2, ..NEVER }),
         ("a crash and a lost lease", Chances { crashes: 1, expiries: 1, ..NEVER }),
         ("a crash and a lost link", Chances { crashes: 1, breaks: 1, ..NEVER }),
         ("a lost link and a ping", Chances { breaks: 1, pings: 1, ..NEVER }),

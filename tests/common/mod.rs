@@ -103,8 +103,8 @@ pub(crate) enum Message {
 #[derive(Debug, Default)]
 struct Key {
     state: State,
-    /// Of a hold that ends by itself.
-    held_until: Option<Instant>,
+    /// When those end by themselves who hold it.
+    ends: Vec<(Token, Instant)>,
     stored: Option<Instant>,
     /// How often a waiter was woken.
     wakes: u64,
@@ -113,8 +113,16 @@ struct Key {
 impl Key {
     /// What stands now: a value has aged, or its life is over.
     fn state(&self) -> State {
-        if self.has_expired() {
-            return State::Absent;
+        if let State::Hold(tokens, contended) = &self.state {
+            let holds = |token: &&Token| {
+                self.ends.iter().all(|(of, end)| of != *token || Instant::now() < *end)
+            };
+            let holding: Vec<_> = tokens.iter().filter(holds).copied().collect();
+            return if holding.is_empty() {
+                State::Absent
+            } else {
+                State::Hold(holding, *contended)
+            };
         }
         let (State::Value(found, refresher), Some(stored)) = (&self.state, self.stored) else {
             return self.state.clone();
@@ -127,12 +135,7 @@ impl Key {
         State::Value(Found { age: found.age + passed, life, ..found.clone() }, *refresher)
     }
 
-    fn has_expired(&self) -> bool {
-        self.held_until.is_some_and(|end| Instant::now() >= end)
-    }
-
     fn set(&mut self, state: State) {
-        self.held_until = None;
         self.stored = matches!(state, State::Value(..)).then(Instant::now);
         self.state = state;
     }
@@ -197,7 +200,7 @@ impl Key {
 
     fn hold(&mut self, token: Token, term: Duration, still: bool) {
         self.wakes += 1;
-        let until = Some(Instant::now() + term).max(self.held_until);
+        let end = Instant::now() + term;
         match &mut self.state {
             State::Hold(tokens, _) if tokens.contains(&token) => {}
             State::Hold(tokens, contended) => {
@@ -206,7 +209,10 @@ impl Key {
             }
             _ => self.set(State::Hold(vec![token], still)),
         }
-        self.held_until = until;
+        match self.ends.iter_mut().find(|(of, _)| *of == token) {
+            Some((_, ends)) => *ends = end.max(*ends),
+            None => self.ends.push((token, end)),
+        }
     }
 
     fn settle(&mut self, token: Token, value: Option<Fill>) -> bool {
@@ -307,9 +313,11 @@ impl Server {
     fn change<R>(&self, key: &str, change: impl FnOnce(&mut Key) -> R) -> R {
         let mut world = self.world.lock().unwrap();
         let key = world.keys.entry(key.to_owned()).or_default();
-        if key.has_expired() {
-            key.set(State::Absent);
-        }
+        // Who holds it no more is gone.
+        key.state = match key.state() {
+            state @ (State::Hold(..) | State::Absent) => state,
+            State::Lease(_) | State::Value(..) => key.state.clone(),
+        };
         let result = change(key);
         drop(world);
         self.changes.send_replace(());

@@ -8,7 +8,7 @@
 //! | state | bytes |
 //! |---|---|
 //! | lease | `0x00`, flags (bit 0: awaited), token of 16 bytes |
-//! | hold | `0x02`, flags (bit 0: contended), tokens of 16 bytes, one or more |
+//! | hold | `0x02`, flags (bit 0: contended), its writers, one or more: a token of 16 bytes, and 8 of the time until which it holds |
 //! | value | `0x01`, the header, the payload |
 //!
 //! The header of a value:
@@ -66,6 +66,8 @@ const VALUE: u8 = 1;
 const HOLD: u8 = 2;
 const FORMAT: u8 = 1;
 const TOKEN: usize = 16;
+/// Of a hold.
+const WRITER: usize = TOKEN + 8;
 
 /// What the bytes of a key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +112,9 @@ pub(crate) fn encode(header: &Header, payload: &[u8]) -> Result<Vec<u8>, EncodeE
 pub(crate) fn decode(bytes: &[u8], limit: usize) -> Decoded<'_> {
     match bytes {
         [LEASE, ..] if bytes.len() == 2 + TOKEN => Decoded::Lease,
-        [HOLD, _, tokens @ ..] if !tokens.is_empty() && tokens.len() % TOKEN == 0 => Decoded::Hold,
+        [HOLD, _, writers @ ..] if !writers.is_empty() && writers.len() % WRITER == 0 => {
+            Decoded::Hold
+        }
         [VALUE, format, ..] if *format > FORMAT => Decoded::Newer,
         _ => value(bytes, limit).unwrap_or(Decoded::Foreign),
     }

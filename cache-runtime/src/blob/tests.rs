@@ -111,9 +111,9 @@ fn the_awaited_flag_is_the_scripts_own() {
 fn leases_and_holds_are_told_apart() {
     let lease = [[0, 1].as_slice(), &[7; 16]].concat();
     assert_eq!(decode(&lease, LIMIT), Decoded::Lease);
-    let hold = [[2, 0].as_slice(), &[7; 16]].concat();
+    let hold = [[2, 0].as_slice(), &[7; 24]].concat();
     assert_eq!(decode(&hold, LIMIT), Decoded::Hold);
-    let contended = [[2, 1].as_slice(), &[7; 48]].concat();
+    let contended = [[2, 1].as_slice(), &[7; 72]].concat();
     assert_eq!(decode(&contended, LIMIT), Decoded::Hold);
 }
 
@@ -123,7 +123,7 @@ fn a_lease_or_a_hold_of_another_length_is_foreign() {
         let lease = [[0].as_slice(), &vec![7; length]].concat();
         assert_eq!(decode(&lease[..length], LIMIT), Decoded::Foreign, "a lease of {length}");
     }
-    for length in (0..60).filter(|length| ![18, 34, 50].contains(length)) {
+    for length in (0..80).filter(|length| ![26, 50, 74].contains(length)) {
         let hold = [[2].as_slice(), &vec![7; length]].concat();
         assert_eq!(decode(&hold[..length], LIMIT), Decoded::Foreign, "a hold of {length}");
     }
@@ -322,7 +322,8 @@ fn hostile(random: &mut fastrand::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 fn a_million_hostile_inputs_are_decoded_without_a_panic() {
     let mut seeds = vec![
         [[0, 0].as_slice(), &[9; 16]].concat(),
-        [[2, 1].as_slice(), &[9; 32]].concat(),
+        [[2, 0].as_slice(), &[9; 24]].concat(),
+        [[2, 1].as_slice(), &[9; 48]].concat(),
         encode(&header(), b"{\"id\":42,\"name\":\"Ada\"}").unwrap(),
         encode(&header(), b"").unwrap(),
         encode(&Header { stamps: header().stamps.with_tag(5).unwrap(), ..header() }, b"1").unwrap(),
@@ -339,7 +340,7 @@ fn a_million_hostile_inputs_are_decoded_without_a_panic() {
                 (0, payload.len() <= bytes.len().max(16 << 10) && !header.stamps.is_empty())
             }
             Decoded::Lease => (1, bytes.len() == 18 && bytes[0] == 0),
-            Decoded::Hold => (2, bytes.len() % 16 == 2 && bytes[0] == 2),
+            Decoded::Hold => (2, bytes.len() > 2 && bytes.len() % 24 == 2 && bytes[0] == 2),
             Decoded::Newer => (3, bytes[0] == 1 && bytes[1] > 1),
             Decoded::Foreign => (4, true),
         };

@@ -146,6 +146,9 @@ impl CacheBuilder {
     }
 
     /// The clock that lives are measured by. Default: the kernel's.
+    ///
+    /// With Redis, a proof that messages arrive lasts by it too: a clock that stands still never makes
+    /// memory doubt them.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.time = Time::Given(Box::new(clock));
         self

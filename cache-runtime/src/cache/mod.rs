@@ -21,7 +21,7 @@ pub(crate) use current::{InScope, Installed, current, scope};
 pub use options::Options;
 
 use crate::{
-    change::{self, Invalidation, Write},
+    change::{self, InvalidationBuilder, Write},
     clock::Time,
     counters::{Counters, Functions},
     error::{ConfigError, Error, InstallError},
@@ -160,8 +160,8 @@ impl Cache {
     }
 
     /// Starts an invalidation around a change that no function wraps, such as a transaction.
-    pub fn invalidation(&self) -> Invalidation {
-        Invalidation::new(self.clone())
+    pub fn invalidation(&self) -> InvalidationBuilder {
+        InvalidationBuilder::new(self.clone())
     }
 
     /// Removes every entry. Runs under way store nothing.
@@ -169,7 +169,7 @@ impl Cache {
     /// # Errors
     ///
     /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
-    /// does not serve the key any more, and repeats the invalidation until it has landed.
+    /// reads nothing from Redis any more, and repeats it until it has landed.
     pub async fn clear(&self) -> Result<(), Error> {
         Flights::clear(self);
         self.store.clear();
@@ -238,7 +238,7 @@ impl Inner {
     /// Whether memory may serve the entry.
     pub(crate) fn is_valid(&self, header: &Header, now: u64) -> bool {
         self.is_current(header, now)
-            && (self.trust.holds(now) || self.is_young(header.loaded(), now))
+            && (self.trust.lasts(now) || self.is_young(header.loaded(), now))
     }
 
     /// Whether what was loaded then may be used without a proof that nobody has changed it.

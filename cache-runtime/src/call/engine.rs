@@ -534,7 +534,7 @@ impl Call {
         let now = self.cache().time.now();
         if self.is_kept_here() && now < entry.header.expires {
             if let Some(remote) = &self.cache().remote
-                && !self.cache().trust.holds(now)
+                && !self.cache().trust.lasts(now)
             {
                 remote.attend();
             }

@@ -54,8 +54,7 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     ///
-    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
-    /// does not serve the key any more, and repeats the invalidation until it has landed.
+    /// As [`Cached::put`].
     pub async fn put<V, M>(&self, value: V) -> Result<(), Error>
     where
         R: Holds<V, M>,

@@ -161,9 +161,9 @@ impl<F: Future> Cached<F> {
     /// A run that is under way stores nothing any more.
     ///
     /// What the function would not store (an `Err`, a `None` without `none_ttl`, a value that
-    /// `cache_if` rejects) removes the entry. The value may be older than a change that the
-    /// caller did not see; with Redis, where that caller may be in another process, it removes the
-    /// entry and stores nothing.
+    /// `cache_if` rejects) removes the entry, and so does a value if somebody else changes the entry
+    /// at that moment. It may be older than a change that the caller did not see: where that matters,
+    /// put it under a hold, which is what [`#[updates]`](attr.updates.html) does.
     ///
     /// ```
     /// # use larder::{Cache, cached};
@@ -179,8 +179,9 @@ impl<F: Future> Cached<F> {
     ///
     /// # Errors
     ///
-    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
-    /// does not serve the key any more, and repeats the invalidation until it has landed.
+    /// None in memory. With Redis: the value was not stored, because Redis did not answer in time,
+    /// refused it, or it has no stored form. The entry is removed, or will be: until it is, this process
+    /// does not serve it.
     pub async fn put<V, M>(self, value: V) -> Result<(), Error>
     where
         F::Output: Holds<V, M>,

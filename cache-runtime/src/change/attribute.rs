@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use super::{Write, hold, hold_all, land};
+use super::{Writes, hold, hold_all, land};
 use crate::{
     call::{Entry, Holds, IntoEntry},
     error::Error,
@@ -14,12 +14,11 @@ use crate::{
 #[derive(Default)]
 #[must_use = "a change does nothing until it begins"]
 pub struct Change {
-    writes: Vec<Write>,
+    writes: Writes,
     is_held: bool,
     /// How long the hold lasts if this process dies, where the attribute says it.
     term: Option<Duration>,
     always: bool,
-    is_armed: bool,
 }
 
 impl Change {
@@ -43,23 +42,23 @@ impl Change {
 
     /// An entry to invalidate: before the body, or after it.
     pub fn target(&mut self, entry: impl IntoEntry) {
-        self.writes.push(entry.into_entry().write());
+        self.writes.all.push(entry.into_entry().write());
     }
 
     /// The entry of `#[updates]`.
     pub fn updates<T: IntoEntry>(&mut self, entry: T) -> Entry<T::Output> {
         let entry = entry.into_entry();
         self.is_held = true;
-        self.writes.push(entry.write());
+        self.writes.all.push(entry.write());
         entry
     }
 
     /// The body is about to start. What cannot be held is changed unheld.
     pub async fn begin(&mut self) {
-        self.is_armed = true;
+        self.writes.is_armed = true;
         if self.is_held {
             // What failed was counted, and the change is one like others.
-            let _ = hold(&mut self.writes, self.term).await;
+            let _ = hold(&mut self.writes.all, self.term).await;
         }
     }
 
@@ -69,20 +68,20 @@ impl Change {
     ///
     /// An entry could not be held.
     pub async fn begin_required(&mut self) -> Result<(), Error> {
-        self.is_armed = true;
-        if self.is_held { hold_all(&mut self.writes, self.term).await } else { Ok(()) }
+        self.writes.is_armed = true;
+        if self.is_held { hold_all(&mut self.writes.all, self.term).await } else { Ok(()) }
     }
 
     /// The value that the body has given the entry of `#[updates]`.
     pub fn put<R: Holds<V, M>, V, M>(&mut self, entry: &Entry<R>, value: V) {
-        if let (Some(write), Some(made)) = (self.writes.first_mut(), entry.made(value)) {
+        if let (Some(write), Some(made)) = (self.writes.all.first_mut(), entry.made(value)) {
             write.put(made);
         }
     }
 
     /// The body returned `Ok`, `Some`, or what is neither of a `Result` nor of an `Option`.
     pub async fn succeeded(mut self) {
-        let writes = self.disarm();
+        let writes = self.writes.disarm();
         // What did not land is repaired.
         let _ = land(writes).await;
     }
@@ -90,28 +89,15 @@ impl Change {
     /// The body returned `Err` or `None`.
     pub async fn failed(mut self) {
         let always = self.always;
-        let mut writes = self.disarm();
+        let mut writes = self.writes.disarm();
         // A hold has to end, whatever came of it.
         writes.retain(|write| always || write.is_held());
         let _ = land(writes).await;
-    }
-
-    fn disarm(&mut self) -> Vec<Write> {
-        self.is_armed = false;
-        std::mem::take(&mut self.writes)
     }
 }
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Change").field("entries", &self.writes.len()).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Change {
-    fn drop(&mut self) {
-        if self.is_armed {
-            self.disarm().into_iter().for_each(Write::abandon);
-        }
+        f.debug_struct("Change").field("entries", &self.writes.all.len()).finish_non_exhaustive()
     }
 }

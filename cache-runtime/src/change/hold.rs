@@ -12,7 +12,7 @@ use crate::{
 
 /// A hold on one entry, which begins before the change and has to be ended. Dropped before that,
 /// nobody knows whether the change took place, or will: the entry is invalidated in the background,
-/// and the hold lasts for its term.
+/// and the hold lasts for its term at least.
 pub(super) struct Held {
     target: Target,
     /// In the remote tier, if there is one: whether or not it was granted, it is ended there.
@@ -56,13 +56,13 @@ impl Held {
         self.hold.as_ref()
     }
 
-    /// The remote tier has it, if there is one: it is renewed there until it ends.
-    pub(super) fn granted(&mut self, term: Duration) {
+    /// The remote tier has it for so long, if there is one: it is renewed there until it ends.
+    pub(super) fn granted(&mut self, lasts: Duration, term: Duration) {
         self.is_granted = true;
-        self.rest = Some(term);
+        self.rest = Some(lasts);
         if let Some(hold) = &self.hold {
             let cache = &self.target.cache;
-            cache.renewals.add_hold(cache, &self.holding, hold, term);
+            cache.renewals.add_hold(cache, &self.holding, hold, (lasts, term));
         }
     }
 
@@ -83,11 +83,15 @@ impl Held {
 
     /// Ends it where there is no remote tier, with the value of the change.
     pub(super) fn settle_here(self, value: Option<Made>) {
+        let entry = value.map(|made| self.entry(made));
+        self.settled(entry);
+    }
+
+    /// What is to be kept of the change. Its generation is that of the moment when it is.
+    pub(super) fn entry(&self, made: Made) -> Kept {
         let Target { cache, name, .. } = &self.target;
         let now = cache.time.now();
-        let stamp = Stamp { slot: name.slot(), generation: 0, loaded: now, now };
-        let entry = value.map(|made| (made.entry)(stamp));
-        self.settled(entry);
+        (made.entry)(Stamp { slot: name.slot(), generation: 0, loaded: now, now })
     }
 
     /// It has ended in the remote tier. The entry is kept if nobody else has changed it meanwhile.
@@ -104,6 +108,7 @@ impl Drop for Held {
         if self.has_ended {
             return;
         }
+        self.holding.abandon();
         let Target { cache, name, .. } = &self.target;
         let lookup = self.target.lookup();
         let number = self.hold.as_ref().map(|_| Flights::suspend(cache, name, lookup));

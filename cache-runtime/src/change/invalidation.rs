@@ -5,14 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Write, hold_all, land};
+use super::{Write, Writes, hold_all, land};
 use crate::{cache::Cache, call::IntoEntry, error::Error};
 
 /// An invalidation around a change that no function wraps, such as a transaction that begins in one
-/// place and ends in another. Made by [`Cache::invalidation`].
-///
-/// Name the entries and await it before the change; [`complete`](Self::complete) it after the
-/// COMMIT.
+/// place and ends in another. Made by [`Cache::invalidation`], which names the entries and is awaited
+/// before the change; [`complete`](Self::complete) it after the COMMIT.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -39,43 +37,15 @@ use crate::{cache::Cache, call::IntoEntry, error::Error};
 ///
 /// Dropped after it was awaited, the transaction counts as one of which nobody knows: its COMMIT may
 /// have been on its way. So the entries are invalidated in the background. A COMMIT that the database
-/// applies later than that is covered only by [`hold`](Self::hold), for as long as that says. After a
+/// applies later than that is covered only by [`hold`](InvalidationBuilder::hold), for as long as that says. After a
 /// rollback a drop costs a miss, or with a hold all of it; complete it, and it costs a miss. Dropped
 /// before it was awaited it does nothing.
-#[must_use = "an invalidation does nothing until it is awaited and completed"]
+#[must_use = "an invalidation that is dropped keeps the entries of its hold from being stored"]
 pub struct Invalidation {
-    cache: Cache,
-    writes: Vec<Write>,
-    hold: Option<Duration>,
-    is_armed: bool,
+    writes: Writes,
 }
 
 impl Invalidation {
-    pub(crate) fn new(cache: Cache) -> Self {
-        Self { cache, writes: Vec::new(), hold: None, is_armed: false }
-    }
-
-    /// One more entry, by a call of the function: `get_user(42)`. The entry's own cache counts.
-    pub fn entry(mut self, entry: impl IntoEntry) -> Self {
-        self.writes.push(entry.into_entry().write());
-        self
-    }
-
-    /// One more entry, by its [key](crate::Cached::key): `user:42`.
-    pub fn key(mut self, key: &str) -> Self {
-        self.writes.push(Write::of_key(&self.cache, key));
-        self
-    }
-
-    /// Keeps everybody from storing the entries from the moment this is awaited until it is
-    /// completed; for so long if it is dropped or this process dies in between, at least a
-    /// millisecond. Default: not held, and a process that dies between COMMIT and `complete` leaves
-    /// the old values until their lives end.
-    pub fn hold(mut self, at_most: Duration) -> Self {
-        self.hold = Some(at_most);
-        self
-    }
-
     /// Invalidates. Once this has returned `Ok`, no call returns a value from before.
     ///
     /// # Errors
@@ -84,12 +54,43 @@ impl Invalidation {
     /// one entry they are listed by [`Error::NotLanded`]. All are attempted, and what did not land is
     /// repeated until it has; until then this process does not serve it.
     pub async fn complete(mut self) -> Result<(), Error> {
-        land(self.disarm()).await
+        land(self.writes.disarm()).await
+    }
+}
+
+/// What an [`Invalidation`] is to be about. Await it before the change:
+/// `cache.invalidation().entry(get_user(42)).await?`.
+#[must_use = "an invalidation does nothing until it is awaited and completed"]
+pub struct InvalidationBuilder {
+    cache: Cache,
+    writes: Writes,
+    hold: Option<Duration>,
+}
+
+impl InvalidationBuilder {
+    pub(crate) fn new(cache: Cache) -> Self {
+        Self { cache, writes: Writes::default(), hold: None }
     }
 
-    fn disarm(&mut self) -> Vec<Write> {
-        self.is_armed = false;
-        std::mem::take(&mut self.writes)
+    /// One more entry, by a call of the function: `get_user(42)`. The entry's own cache counts.
+    pub fn entry(mut self, entry: impl IntoEntry) -> Self {
+        self.writes.all.push(entry.into_entry().write());
+        self
+    }
+
+    /// One more entry, by its [key](crate::Cached::key): `user:42`.
+    pub fn key(mut self, key: &str) -> Self {
+        self.writes.all.push(Write::of_key(&self.cache, key));
+        self
+    }
+
+    /// Keeps everybody from storing the entries from the moment this is awaited until it is
+    /// completed. If it is dropped or this process dies in between, for so long, at least a
+    /// millisecond, and half as much again at most. Default: not held, and a process that dies
+    /// between COMMIT and `complete` leaves the old values until their lives end.
+    pub fn hold(mut self, at_least: Duration) -> Self {
+        self.hold = Some(at_least.max(Duration::from_millis(1)));
+        self
     }
 }
 
@@ -97,32 +98,33 @@ impl Invalidation {
 ///
 /// # Errors
 ///
-/// With [`hold`](Invalidation::hold) and Redis: an entry could not be held. Without a hold, none.
-impl IntoFuture for Invalidation {
-    type Output = Result<Self, Error>;
+/// With [`hold`](InvalidationBuilder::hold) and Redis: an entry could not be held. Without a hold,
+/// none.
+impl IntoFuture for InvalidationBuilder {
+    type Output = Result<Invalidation, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            self.is_armed = true;
+            self.writes.is_armed = true;
             if let Some(term) = self.hold {
-                hold_all(&mut self.writes, Some(term)).await?;
+                hold_all(&mut self.writes.all, Some(term)).await?;
             }
-            Ok(self)
+            Ok(Invalidation { writes: self.writes })
         })
-    }
-}
-
-impl Drop for Invalidation {
-    fn drop(&mut self) {
-        if self.is_armed {
-            self.disarm().into_iter().for_each(Write::abandon);
-        }
     }
 }
 
 impl fmt::Debug for Invalidation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invalidation").field("entries", &self.writes.len()).finish_non_exhaustive()
+        let entries = self.writes.all.len();
+        f.debug_struct("Invalidation").field("entries", &entries).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for InvalidationBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.writes.all.len();
+        f.debug_struct("InvalidationBuilder").field("entries", &entries).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ mod invalidation;
 use std::time::Duration;
 
 pub use attribute::Change;
-pub use invalidation::Invalidation;
+pub use invalidation::{Invalidation, InvalidationBuilder};
 
 use self::hold::Held;
 use crate::{
@@ -19,9 +19,32 @@ use crate::{
     call::{Call, Made},
     error::Error,
     key::{KeyText, Lookup},
-    local::{Flights, Kept, Named, Stamp},
+    local::{Flights, Kept, Named},
     remote::{self, Fill, Hold, Repair, Settlement},
 };
+
+/// What a writer changes. Dropped while it is armed, nobody knows whether the change took place: it is
+/// invalidated in the background.
+#[derive(Default)]
+struct Writes {
+    all: Vec<Write>,
+    is_armed: bool,
+}
+
+impl Writes {
+    fn disarm(&mut self) -> Vec<Write> {
+        self.is_armed = false;
+        std::mem::take(&mut self.all)
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        if self.is_armed {
+            self.disarm().into_iter().for_each(Write::abandon);
+        }
+    }
+}
 
 /// One entry that a writer changes.
 pub(crate) struct Write {
@@ -104,8 +127,8 @@ pub(crate) async fn hold_all(writes: &mut [Write], term: Option<Duration>) -> Re
     held
 }
 
-/// Begins the change of entries: until they have landed nobody stores them, for `term` at most if
-/// this is dropped or the process dies; without one as long as a lease.
+/// Begins the change of entries: until they have landed nobody stores them, for `term` at least if
+/// this is dropped or the process dies, and half of it more at most; without one as long as a lease.
 ///
 /// An error says that some could not be held, and these are changed all the same.
 pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result<(), Error> {
@@ -115,6 +138,8 @@ pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result
     let mut outcome = Ok(());
     for cache in caches(writes) {
         let term = term.unwrap_or(cache.settings.lease);
+        // A renewal comes at half of the term at the latest, and then all of it is left.
+        let lasts = term.saturating_mul(3) / 2;
         let mut held: Vec<_> = writes
             .iter_mut()
             .filter_map(|write| write.held.as_mut())
@@ -123,14 +148,14 @@ pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result
         let holds: Vec<Hold> = held.iter().filter_map(|held| held.hold().cloned()).collect();
         let Some(remote) = cache.remote.as_ref().filter(|_| !holds.is_empty()) else {
             for held in held {
-                held.granted(term);
+                held.granted(lasts, term);
             }
             continue;
         };
-        let answers = remote.hold(&holds, term, false).await;
+        let answers = remote.hold(&holds, lasts, false).await;
         for (held, answer) in held.iter_mut().zip(answers) {
             match answer {
-                Ok(()) => held.granted(term),
+                Ok(()) => held.granted(lasts, term),
                 Err(error) => {
                     cache.count_unheld();
                     outcome = Err(error);
@@ -160,21 +185,31 @@ pub(crate) async fn land(writes: Vec<Write>) -> Result<(), Error> {
             }
         }
     }
-    let mut failed = Vec::new();
+    let mut landing = Landing::default();
     while let Some(cache) = on_their_way.first().map(|way| way.target().cache.clone()) {
         let (here, elsewhere) =
             on_their_way.into_iter().partition(|way| way.target().cache.is(&cache));
         on_their_way = elsewhere;
-        land_in(&cache, here, &mut failed).await;
+        land_in(&cache, here, &mut landing).await;
     }
+    let Landing { mut failed, unstored } = landing;
     match failed.pop() {
-        None => Ok(()),
+        None => unstored.map_or(Ok(()), Err),
         Some((_, error)) if count == 1 => Err(error),
         Some((key, source)) => {
             let keys = failed.into_iter().map(|(key, _)| key).chain([key]).collect();
             Err(Error::NotLanded { keys, source: Box::new(source) })
         }
     }
+}
+
+/// What went wrong.
+#[derive(Default)]
+struct Landing {
+    /// What did not land, by key.
+    failed: Vec<(String, Error)>,
+    /// Why a value was not stored whose entry was invalidated.
+    unstored: Option<Error>,
 }
 
 /// A change on its way to the remote tier. Dropped, it is repaired.
@@ -192,7 +227,7 @@ impl Way {
     }
 }
 
-async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)>) {
+async fn land_in(cache: &Cache, ways: Vec<Way>, landing: &mut Landing) {
     let Some(remote) = &cache.remote else {
         return;
     };
@@ -212,7 +247,7 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)
                     Some(Ok((entry, value))) => (Some(entry), value),
                     None => (None, None),
                     Some(Err(error)) => {
-                        failed.push((held.target().key(), error));
+                        landing.unstored = Some(error);
                         (None, None)
                     }
                 };
@@ -228,7 +263,7 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)
         for ((repair, target), answer) in invalidations.into_iter().zip(answers) {
             match answer {
                 Ok(()) => repair.landed(),
-                Err(error) => failed.push((target.key(), error)),
+                Err(error) => landing.failed.push((target.key(), error)),
             }
         }
     }
@@ -237,7 +272,12 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)
         for ((held, entry), answer) in settled.into_iter().zip(answers) {
             match answer {
                 Ok(was_alone) => held.settled(entry.filter(|_| was_alone)),
-                Err(error) => failed.push((held.target().key(), error)),
+                // It has landed without its value.
+                Err(error @ Error::TooLarge { .. }) => {
+                    held.settled(None);
+                    landing.unstored = Some(error);
+                }
+                Err(error) => landing.failed.push((held.target().key(), error)),
             }
         }
     }
@@ -245,13 +285,11 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, failed: &mut Vec<(String, Error)
 
 /// The entry of a value, and its form in the remote tier if it has one there.
 fn valued(held: &Held, made: Made) -> Result<(Kept, Option<Fill>), Error> {
-    let Target { cache, name, call } = held.target();
-    let now = cache.time.now();
-    // Its generation is that of the moment when it is kept.
-    let stamp = Stamp { slot: name.slot(), generation: 0, loaded: now, now };
-    let entry = (made.entry)(stamp);
+    let Target { cache, call, .. } = held.target();
+    let life = made.life;
+    let entry = held.entry(made);
     let value = match call.as_ref().filter(|call| remote::of(cache, call).is_some()) {
-        Some(call) => Some(remote::encoded(call, &entry, made.life, Duration::ZERO)?),
+        Some(call) => Some(remote::encoded(call, &entry, life, Duration::ZERO)?),
         None => None,
     };
     Ok((entry, value))

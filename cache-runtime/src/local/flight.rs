@@ -6,6 +6,8 @@
 //! own copy of the function's future. Every change of a flight happens under the lock of its
 //! shard; only the landed outcome is read without it.
 
+mod pending;
+
 use std::{
     any::{Any, TypeId},
     hash::BuildHasher as _,
@@ -15,12 +17,13 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::HashTable;
 use tokio::{sync::Notify, time::Instant};
 
+use self::pending::Pending;
 use super::store::{Evicted, Generations, Kept};
 use crate::{
-    cache::{Cache, Inner},
+    cache::Cache,
     call::Call,
     clock::nanos,
     counters::{Count, Counters},
@@ -66,18 +69,6 @@ struct Shard {
     pending: HashTable<Pending>,
     /// How many flights and invalidations began here: which of two began first.
     begun: u64,
-}
-
-#[derive(Debug)]
-struct Pending {
-    name: Named,
-    /// The invalidation that began last, of those that are under way or failed; 0 for none.
-    newest: u64,
-    /// Writers that are in the middle of a change.
-    holds: u32,
-    /// Whether anything else has changed the key while one of them was: then none of them knows the
-    /// value that came of it.
-    contended: bool,
 }
 
 /// A key by its text, with the hash that its shard and slot go by.
@@ -174,9 +165,6 @@ pub(crate) enum Outcome {
     Again,
 }
 
-/// A moment: how many flights and invalidations had begun in each shard.
-pub(crate) struct Before(Box<[u64]>);
-
 /// What a caller wants of a flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
@@ -237,7 +225,7 @@ impl Flights {
                     let joined = Joined {
                         moment: flight.moment.load(Relaxed),
                         at: now,
-                        trusted: cache.trust.holds(now) && !flight.is_outdated(),
+                        trusted: cache.trust.lasts(now) && !flight.is_outdated(),
                     };
                     let flight = Arc::clone(flight);
                     drop(shard);
@@ -283,145 +271,6 @@ impl Flights {
         drop(dead);
         Begun::Lead(Lead::new(flight, call.instance.number, now))
     }
-
-    /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
-    /// and it stores nothing.
-    pub(crate) fn outdate(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
-        let mut shard = cache.flights.shard(name);
-        let dead = shard.outdate(cache, name, key);
-        drop(shard);
-        drop(dead);
-    }
-
-    /// As `outdate`, by a message of another process. What is being loaded may have been read after
-    /// the change or before: the lease knows, and so it may still be stored in the remote tier.
-    pub(crate) fn hear(cache: &Inner, name: &Named) {
-        let mut shard = cache.flights.shard(name);
-        shard.bump(cache, name);
-        shard.take_off(name, |_| true, |_| {});
-    }
-
-    /// As `outdate`, and from now on nothing is read or stored for the key in this process,
-    /// until `confirm` of this invalidation, which is numbered, or of a later one.
-    pub(crate) fn suspend(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) -> u64 {
-        let mut shard = cache.flights.shard(name);
-        shard.begun += 1;
-        let number = shard.begun;
-        shard.change_pending(&cache.flights, name, |pending| pending.newest = number);
-        let dead = shard.outdate(cache, name, key);
-        drop(shard);
-        drop(dead);
-        number
-    }
-
-    /// The invalidation landed. Outdates again: what was loaded meanwhile may be from before.
-    pub(crate) fn confirm(cache: &Inner, name: &Named, number: u64) {
-        let mut shard = cache.flights.shard(name);
-        shard.change_pending(&cache.flights, name, |pending| {
-            // One that was sent later makes up for those that failed or were dropped before.
-            if pending.newest <= number {
-                pending.newest = 0;
-            }
-        });
-        let dead = shard.outdate(cache, name, None);
-        drop(shard);
-        drop(dead);
-    }
-
-    /// A writer begins a change: until it has settled, nothing is read or stored for the key in this
-    /// process.
-    pub(crate) fn hold(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
-        // To drop what stands there may run code of the user, which is not to contend with this.
-        Self::outdate(cache, name, key);
-        let mut shard = cache.flights.shard(name);
-        let dead = shard.outdate(cache, name, key);
-        shard.change_pending(&cache.flights, name, |pending| {
-            pending.contended |= pending.holds > 0;
-            pending.holds += 1;
-        });
-        drop(shard);
-        drop(dead);
-    }
-
-    /// The change that a writer holds is over: what is being loaded may be from before it.
-    pub(crate) fn overtake(cache: &Inner, name: &Named) {
-        let mut shard = cache.flights.shard(name);
-        cache.generations.bump(name.slot());
-        shard.take_off(name, |_| true, Flight::supersede);
-    }
-
-    /// A writer has told everybody of its change. Outdates again, and keeps the entry that it made if nothing
-    /// else has changed the key since its hold began.
-    pub(crate) fn settle(
-        cache: &Inner,
-        name: &Named,
-        key: Option<Lookup<'_>>,
-        entry: Option<Kept>,
-    ) {
-        let mut shard = cache.flights.shard(name);
-        let mut was_alone = false;
-        shard.change_pending(&cache.flights, name, |pending| {
-            pending.holds = pending.holds.saturating_sub(1);
-            was_alone = pending.holds == 0 && !pending.contended && pending.newest == 0;
-            pending.contended &= pending.holds > 0;
-        });
-        let dead = shard.outdate(cache, name, key);
-        let mut evicted = Evicted::default();
-        if let (true, Some(key), Some(mut entry)) = (was_alone, key, entry) {
-            entry.header.generation = cache.generations.at(name.slot());
-            evicted = cache.store.insert(key, entry);
-        }
-        drop(shard);
-        drop((dead, evicted));
-    }
-
-    /// Outdates what memory has, and not what is being loaded.
-    pub(crate) fn forget(cache: &Inner) {
-        cache.generations.bump_all();
-        for shard in &cache.flights.shards {
-            lock(shard).contend_all();
-        }
-    }
-
-    /// Outdates everything.
-    pub(crate) fn clear(cache: &Inner) {
-        cache.generations.bump_all();
-        for shard in &cache.flights.shards {
-            let mut shard = lock(shard);
-            shard.flights.drain().for_each(|flight| flight.supersede());
-            shard.contend_all();
-        }
-    }
-
-    /// A `clear` landed, and so did every invalidation that was sent before it.
-    pub(crate) fn confirm_clear(cache: &Inner, before: &Before) {
-        Self::clear(cache);
-        for (shard, begun) in cache.flights.shards.iter().zip(&before.0) {
-            let mut shard = lock(shard);
-            let before = shard.pending.len();
-            shard.pending.retain(|pending| {
-                if pending.newest <= *begun {
-                    pending.newest = 0;
-                }
-                pending.is_pending()
-            });
-            cache.flights.pending.fetch_sub(before - shard.pending.len(), SeqCst);
-        }
-    }
-
-    /// This moment, for `confirm_clear`.
-    pub(crate) fn before(&self) -> Before {
-        Before(self.shards.iter().map(|shard| lock(shard).begun).collect())
-    }
-
-    /// Whether any key is pending: whoever was told that its invalidation began is told so here.
-    pub(crate) fn has_pending(&self) -> bool {
-        self.pending.load(SeqCst) > 0
-    }
-
-    pub(crate) fn is_pending(&self, name: &Named) -> bool {
-        self.shard(name).is_pending(name)
-    }
 }
 
 impl Shard {
@@ -439,21 +288,6 @@ impl Shard {
         self.flights.find(name.hash, |flight| {
             flight.is_of(name) && flight.is_for(call) && flight.joinable.load(Relaxed)
         })
-    }
-
-    fn outdate(&mut self, cache: &Inner, name: &Named, key: Option<Lookup<'_>>) -> Option<Kept> {
-        self.bump(cache, name);
-        self.take_off(name, |_| true, Flight::supersede);
-        key.and_then(|key| cache.store.remove(key))
-    }
-
-    /// What memory has of the key is outdated, and a writer of it knows that it was not alone.
-    fn bump(&mut self, cache: &Inner, name: &Named) {
-        cache.generations.bump(name.slot());
-        let same = |pending: &Pending| pending.name.text == name.text;
-        if let Some(pending) = self.pending.find_mut(name.hash, same) {
-            pending.contended |= pending.holds > 0;
-        }
     }
 
     /// Takes flights of the key out of the reach of later calls.
@@ -495,46 +329,6 @@ impl Shard {
                 older.supersede();
             }
         }
-    }
-
-    fn is_pending(&self, name: &Named) -> bool {
-        self.pending.find(name.hash, |pending| pending.name.text == name.text).is_some()
-    }
-
-    /// What a writer stores now is not known to be the newest.
-    fn contend_all(&mut self) {
-        for pending in &mut self.pending {
-            pending.contended |= pending.holds > 0;
-        }
-    }
-
-    /// Changes what is pending of a key, and forgets it when nothing is any more.
-    fn change_pending(
-        &mut self,
-        flights: &Flights,
-        name: &Named,
-        change: impl FnOnce(&mut Pending),
-    ) {
-        let same = |pending: &Pending| pending.name.text == name.text;
-        let rehash = |pending: &Pending| pending.name.hash;
-        let mut entry = match self.pending.entry(name.hash, same, rehash) {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => {
-                flights.pending.fetch_add(1, SeqCst);
-                entry.insert(Pending { name: name.clone(), newest: 0, holds: 0, contended: false })
-            }
-        };
-        change(entry.get_mut());
-        if !entry.get().is_pending() {
-            entry.remove();
-            flights.pending.fetch_sub(1, SeqCst);
-        }
-    }
-}
-
-impl Pending {
-    fn is_pending(&self) -> bool {
-        self.newest > 0 || self.holds > 0
     }
 }
 

@@ -47,7 +47,7 @@ impl Trust {
         now < self.hits.load(SeqCst)
     }
 
-    pub(crate) fn holds(&self, now: u64) -> bool {
+    pub(crate) fn lasts(&self, now: u64) -> bool {
         now < self.until.load(SeqCst)
     }
 

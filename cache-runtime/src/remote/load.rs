@@ -59,6 +59,9 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
         let key = cache.remote_key(&text);
         let is_pending =
             cache.flights.has_pending() && cache.flights.is_pending(&cache.flights.name(text));
+        if is_pending {
+            cache.repairs.attend(&cache);
+        }
         (!is_pending).then_some(key)
     });
     async move {
@@ -132,7 +135,11 @@ fn left(lead: &Lead) -> Result<Duration, Error> {
 /// lease if there is nothing.
 pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetched {
     let cache = call.cache();
-    if lead.token().is_some() || cache.flights.is_pending(lead.name()) {
+    if lead.token().is_some() {
+        return Fetched::Run(lead);
+    }
+    if cache.flights.is_pending(lead.name()) {
+        cache.repairs.attend(cache);
         return Fetched::Run(lead);
     }
     let key = cache.remote_key(&lead.name().text);

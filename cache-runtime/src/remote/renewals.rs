@@ -38,6 +38,9 @@ struct Term {
     of: Of,
     key: String,
     token: Token,
+    /// How long it lasts by itself.
+    lasts: Duration,
+    /// How long it has to last at least from any moment on.
     length: Duration,
     granted: Instant,
     renewed: Instant,
@@ -61,32 +64,50 @@ impl Holding {
     pub(crate) async fn end(&self) {
         *self.has_ended.lock().await = true;
     }
+
+    /// The same for one that cannot wait: a renewal that is on its way may come to pass.
+    pub(crate) fn abandon(&self) {
+        if let Ok(mut has_ended) = self.has_ended.try_lock() {
+            *has_ended = true;
+        }
+    }
 }
 
 impl Renewals {
     /// Renews a lease at a third of its length, until the flight has landed, it is lost, or the
     /// run has taken `max_run`.
     pub(crate) fn add_lease(&self, cache: &Cache, flight: &Arc<Flight>, token: Token, key: &str) {
-        self.add(cache, Of::Lease(Arc::downgrade(flight)), token, key, cache.settings.lease);
+        let lease = cache.settings.lease;
+        self.add(cache, Of::Lease(Arc::downgrade(flight)), token, key, (lease, lease));
     }
 
-    /// Renews a hold at a third of its length, until it ends.
+    /// Renews a hold at a third of its length, until it ends. It lasts longer than that by itself, so that
+    /// whenever it is left alone there is all of its length to go.
     pub(crate) fn add_hold(
         &self,
         cache: &Cache,
         holding: &Arc<Holding>,
         hold: &Hold,
-        length: Duration,
+        (lasts, length): (Duration, Duration),
     ) {
-        self.add(cache, Of::Hold(Arc::downgrade(holding)), hold.token, &hold.key, length);
+        let of = Of::Hold(Arc::downgrade(holding));
+        self.add(cache, of, hold.token, &hold.key, (lasts, length));
     }
 
-    fn add(&self, cache: &Cache, of: Of, token: Token, key: &str, length: Duration) {
+    fn add(
+        &self,
+        cache: &Cache,
+        of: Of,
+        token: Token,
+        key: &str,
+        (lasts, length): (Duration, Duration),
+    ) {
         let Some(remote) = &cache.remote else {
             return;
         };
         let now = Instant::now();
-        let term = Term { of, key: key.to_owned(), token, length, granted: now, renewed: now };
+        let key = key.to_owned();
+        let term = Term { of, key, token, lasts, length, granted: now, renewed: now };
         let mut terms = self.0.terms();
         terms.terms.push(term);
         // A runtime that has gone has taken its task along.
@@ -122,7 +143,7 @@ impl Terms {
             if stands && now.duration_since(term.renewed) >= term.length / 3 {
                 term.renewed = now;
                 let hold = Hold { key: term.key.clone(), token: term.token };
-                due.push((term.of.clone(), hold, term.length));
+                due.push((term.of.clone(), hold, term.lasts));
             }
             stands
         });
@@ -130,9 +151,10 @@ impl Terms {
     }
 
     /// How long until the next look: twice in a third, so that one that began right after a look is
-    /// not late for its own.
+    /// renewed at half of its length at the latest.
     fn pause(&self) -> Option<Duration> {
-        self.terms.iter().map(|term| term.length / 6).min()
+        let pause = |term: &Term| (term.length / 6).max(Duration::from_millis(1));
+        self.terms.iter().map(pause).min()
     }
 }
 
@@ -141,9 +163,9 @@ async fn renew(shared: Arc<Shared>, remote: Arc<dyn Remote>, max_run: Duration) 
         let pause = {
             let mut terms = shared.terms();
             let due = terms.due(Instant::now(), max_run);
-            for (of, hold, length) in due {
+            for (of, hold, lasts) in due {
                 // Side by side: one that hangs keeps none of the others.
-                tokio::spawn(renew_one(Arc::clone(&remote), of, hold, length));
+                tokio::spawn(renew_one(Arc::clone(&remote), of, hold, lasts));
             }
             let Some(pause) = terms.pause() else {
                 // Under the lock: who comes now finds no task, or one that looks again.
@@ -157,7 +179,7 @@ async fn renew(shared: Arc<Shared>, remote: Arc<dyn Remote>, max_run: Duration) 
     }
 }
 
-async fn renew_one(remote: Arc<dyn Remote>, of: Of, hold: Hold, length: Duration) {
+async fn renew_one(remote: Arc<dyn Remote>, of: Of, hold: Hold, lasts: Duration) {
     match of {
         Of::Lease(_) => {
             // One that is lost is found out by its fill.
@@ -169,7 +191,7 @@ async fn renew_one(remote: Arc<dyn Remote>, of: Of, hold: Hold, length: Duration
             };
             let has_ended = holding.has_ended.lock().await;
             if !*has_ended {
-                let _ = remote.hold(&[hold], length, true).await;
+                let _ = remote.hold(&[hold], lasts, true).await;
             }
         }
     }

@@ -20,8 +20,11 @@ use crate::{
 /// More than so many become one `clear`, which invalidates more and is one command.
 const MOST: usize = 10_000;
 
-/// So many keys go in one pipeline: a server that is slow answers it within a budget.
+/// So many commands go in one pipeline: a server that is slow answers them within a budget.
 const AT_ONCE: usize = 100;
+
+/// So many holds of a key are ended; the others end by themselves.
+const MOST_HOLDS: usize = 8;
 
 /// What is to be repaired in one cache.
 #[derive(Debug, Default)]
@@ -74,7 +77,7 @@ impl Repairs {
             holds: Vec::new(),
         });
         owed.number = owed.number.max(number);
-        owed.holds.extend(hold);
+        owed.holds.extend(hold.filter(|_| owed.holds.len() < MOST_HOLDS));
         if work.keys.len() > MOST {
             self.owe_clear(&mut work);
         }
@@ -105,6 +108,15 @@ impl Repairs {
         }
         drop(work);
         self.done.notify_waiters();
+    }
+
+    /// Sees to it that somebody is at work, if there is anything to do: what was added where there was
+    /// no runtime, or on one that has ended, has nobody yet.
+    pub(crate) fn attend(&self, cache: &Cache) {
+        let mut work = self.work();
+        if !work.keys.is_empty() || work.clear.is_some() {
+            start(&mut work, cache);
+        }
     }
 
     /// Waits until everything has landed.
@@ -174,25 +186,8 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
 /// Attempts all of these, and says whether any has landed.
 async fn repair_some(cache: &Cache, remote: &dyn Remote, owed: &[(String, Owed)]) -> bool {
     let keys: Vec<_> = owed.iter().map(|(key, _)| key.clone()).collect();
-    let mut answers = remote.invalidate(&keys).await;
-    // A hold that stands keeps its key from being stored, until it ends by itself.
-    let (holders, settlements): (Vec<_>, Vec<_>) = owed
-        .iter()
-        .enumerate()
-        .flat_map(|(at, (key, owed))| {
-            owed.holds.iter().map(move |token| {
-                let hold = Hold { key: key.clone(), token: *token };
-                (at, Settlement { hold, value: None })
-            })
-        })
-        .unzip();
-    if !settlements.is_empty() {
-        for (at, settled) in holders.into_iter().zip(remote.settle(settlements).await) {
-            if let (Err(error), Some(answer)) = (settled, answers.get_mut(at)) {
-                *answer = Err(error);
-            }
-        }
-    }
+    let answers = remote.invalidate(&keys).await;
+    let mut settlements = Vec::new();
     let mut is_landing = false;
     for ((key, Owed { name, number, holds }), answer) in owed.iter().zip(answers) {
         if answer.is_err() {
@@ -200,6 +195,10 @@ async fn repair_some(cache: &Cache, remote: &dyn Remote, owed: &[(String, Owed)]
         }
         is_landing = true;
         Flights::confirm(cache, name, *number);
+        settlements.extend(holds.iter().map(|token| Settlement {
+            hold: Hold { key: key.clone(), token: *token },
+            value: None,
+        }));
         let mut work = cache.repairs.work();
         if let Some(left) = work.keys.get_mut(key) {
             left.holds.retain(|token| !holds.contains(token));
@@ -208,6 +207,12 @@ async fn repair_some(cache: &Cache, remote: &dyn Remote, owed: &[(String, Owed)]
                 work.keys.remove(key);
             }
         }
+    }
+    while !settlements.is_empty() {
+        let rest = settlements.split_off(settlements.len().min(AT_ONCE));
+        // The keys are invalidated: a hold that stands costs a while without the cache, no more.
+        let _ = remote.settle(settlements).await;
+        settlements = rest;
     }
     is_landing
 }

@@ -63,7 +63,7 @@ pub struct Chances {
     pub expiries: u8,
     /// A value is due for a refresh.
     pub agings: u8,
-    /// A hold expires.
+    /// What a writer has of a hold expires.
     pub hold_expiries: u8,
     /// A process crashes.
     pub crashes: u8,
@@ -197,12 +197,18 @@ impl Protocol {
                 after.left.expiries -= 1;
                 steps.chance(who, "the key expires", after);
             }
-            Key::Hold { writers, .. } if state.left.hold_expiries > 0 => {
+            // Each writer's by itself.
+            Key::Hold { writers, contended } if state.left.hold_expiries > 0 => {
                 after.left.hold_expiries -= 1;
-                for (number, writer) in after.writers.iter_mut().enumerate() {
-                    writer.is_held &= writers & (1 << number) == 0;
+                for number in (0..after.writers.len()).filter(|at| writers & (1 << at) != 0) {
+                    let mut after = after;
+                    after.writers[number].is_held = false;
+                    let writers = writers & !(1 << number);
+                    if writers != 0 {
+                        after.key = Key::Hold { writers, contended };
+                    }
+                    steps.chance(who, "the hold of a writer expires", after);
                 }
-                steps.chance(who, "the hold expires", after);
             }
             _ => {}
         }

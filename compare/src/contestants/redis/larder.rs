@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use larder::{Cache, CacheBuilder, Codec, Invalidation};
+use larder::{Cache, CacheBuilder, Codec, InvalidationBuilder};
 use tokio::time::sleep;
 
 use super::{HandOff, Reader, Tier, Which, Writer, service, url};
@@ -129,7 +129,7 @@ async fn profile(id: u64) -> Result<Profile, Infallible> {
     Ok(load(id).await)
 }
 
-fn invalidation(ids: Range<u64>) -> Invalidation {
+fn invalidation(ids: Range<u64>) -> InvalidationBuilder {
     ids.fold(Cache::current().invalidation(), |invalidation, id| invalidation.entry(profile(id)))
 }
 

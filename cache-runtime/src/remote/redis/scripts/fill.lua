@@ -4,7 +4,6 @@
 -- Reply: 1 if it was stored, now in ms.
 local token, value, life_ms, channel, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local now = time_in_ms()
 local entry = read()
 if token == NOBODY or entry.token ~= token then
   -- Whoever waits for this run would wait in vain.

@@ -9,19 +9,16 @@ local CONTENDED, ALONE, LATE = 0, 1, 2
 local token, hold_ms, not_after, ask, channel, message =
   ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 
-local now = time_in_ms()
 if not_after > 0 and now > not_after then return { LATE, now } end
 
 local entry = read()
-local flags = ask == 'renew' and 1 or 0
+local flags, others, ends = ask == 'renew' and 1 or 0, '', nil
 if entry.is == 'hold' then
-  if redis.call('PTTL', key) < hold_ms then redis.call('PEXPIRE', key, ARGV[2]) end
-  if others_than(token) then return { entry.flags % 2 == 0 and ALONE or CONTENDED, now } end
-  redis.call('APPEND', key, token)
-  contend(entry)
-  flags = 1
-else
-  redis.call('SET', key, '\2' .. string.char(flags) .. token, 'PX', ARGV[2])
+  others, ends = without(entry.writers, token)
+  flags = ends and entry.flags or bit.bor(entry.flags, 1)
 end
-redis.call('PUBLISH', channel, message)
-return { flags == 0 and ALONE or CONTENDED, now }
+-- Never shorter than it was.
+local mine = token .. struct.pack('>I8', math.max(ends or 0, now + hold_ms))
+if not hold_by(flags, others .. mine) then return redis.error_reply('OOM no room for a hold') end
+if not ends then redis.call('PUBLISH', channel, message) end
+return { flags % 2 == 0 and ALONE or CONTENDED, now }

@@ -8,10 +8,10 @@ local channel, message = ARGV[1], ARGV[2]
 local code
 local entry = read()
 if entry.is == 'hold' then
-  contend(entry)
+  hold_by(bit.bor(entry.flags, 1), entry.writers)
   code = 2
 else
   code = redis.call('UNLINK', key)
 end
 redis.call('PUBLISH', channel, message)
-return { code, time_in_ms() }
+return { code, now }

@@ -6,13 +6,29 @@ local NOBODY = string.rep('\0', 16)
 local HEAD = 128
 local PREFIX = 76
 
-local function time_in_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+-- A writer of a hold: its token, and the server's time until which it holds the key, in a century at
+-- most.
+local WRITER = 24
+local CENTURY = 3153600000000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- The writers of a hold whose time is not over. One that died without a word is none from then on, also
+-- while others come and go.
+local function holding(writers)
+  local left = {}
+  for at = 1, #writers, WRITER do
+    local ends = struct.unpack('>I8', writers, at + 16)
+    if ends > now and ends <= now + CENTURY then
+      left[#left + 1] = writers:sub(at, at + WRITER - 1)
+    end
+  end
+  return table.concat(left)
 end
 
 -- What stands there: `is` is absent, lease, hold, value, newer or foreign. A lease and a value say
--- who has the token, if somebody has, and whether somebody awaits a change.
+-- who has the token, if somebody has, and whether somebody awaits a change; a hold its writers.
 local function read()
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then return { is = 'absent' } end
@@ -23,8 +39,10 @@ local function read()
   if first == 0 and length == 18 then
     return { is = 'lease', token = head:sub(3, 18), awaited = second % 2 == 1 }
   end
-  if first == 2 and length >= 18 and length % 16 == 2 then
-    return { is = 'hold', flags = second }
+  if first == 2 and length >= 2 + WRITER and length % WRITER == 2 then
+    local writers = holding(redis.call('GETRANGE', key, 2, -1))
+    if writers == '' then return { is = 'absent' } end
+    return { is = 'hold', flags = second, writers = writers }
   end
   if first == 1 and length >= 2 and second > 1 then return { is = 'newer' } end
   if first ~= 1 or second ~= 1 or length < PREFIX then return { is = 'foreign' } end
@@ -44,25 +62,28 @@ local function read()
   }
 end
 
--- The tokens of a hold but for one; nothing if that is not among them.
-local function others_than(token)
-  local tokens = redis.call('GETRANGE', key, 2, -1)
-  for at = 1, #tokens, 16 do
-    if tokens:sub(at, at + 15) == token then return tokens:sub(1, at - 1) .. tokens:sub(at + 16) end
+-- The writers but for one, and the time until which that one holds, if it is among them.
+local function without(writers, token)
+  for at = 1, #writers, WRITER do
+    if writers:sub(at, at + 15) == token then
+      local others = writers:sub(1, at - 1) .. writers:sub(at + WRITER)
+      return others, struct.unpack('>I8', writers, at + 16)
+    end
   end
-  return nil
+  return writers, nil
 end
 
--- Changes a hold; its expiry stays. A full server refuses, and then the hold ends: its writers find
--- none, and store nothing either.
-local function hold_by(flags, tokens)
-  local bytes = '\2' .. string.char(flags) .. tokens
-  if redis.pcall('SET', key, bytes, 'KEEPTTL').err then redis.call('UNLINK', key) end
-end
-
--- Lets the writers of a hold know that they were not alone.
-local function contend(hold)
-  hold_by(bit.bor(hold.flags, 1), redis.call('GETRANGE', key, 2, -1))
+-- Makes it a hold of these writers, for as long as the last of them holds. A full server refuses, and
+-- then the hold ends: its writers find none, and store nothing either.
+local function hold_by(flags, writers)
+  local ends = now
+  for at = 1, #writers, WRITER do
+    ends = math.max(ends, struct.unpack('>I8', writers, at + 16))
+  end
+  local bytes = '\2' .. string.char(flags) .. writers
+  local told = redis.pcall('SET', key, bytes, 'PX', string.format('%.0f', ends - now))
+  if told.err then redis.call('UNLINK', key) end
+  return not told.err
 end
 
 -- Puts a time and a token into the value that stands there; its expiry stays.

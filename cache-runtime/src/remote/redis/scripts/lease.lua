@@ -12,7 +12,6 @@ local GRANTED, FOUND, STALE, BUSY, HELD, NEWER, LATE, LOST = 1, 2, 3, 4, 5, 6, 7
 local token, lease_ms, not_after, ask, seen =
   ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
-local now = time_in_ms()
 if not_after > 0 and now > not_after then return { LATE, now } end
 
 local entry = read()

@@ -5,7 +5,6 @@
 -- Reply: 1 if the token stood there, now in ms.
 local token, pause_ms, channel, message = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local now = time_in_ms()
 local entry = read()
 if token == NOBODY or entry.token ~= token then return { 0, now } end
 if entry.is == 'lease' or now >= entry.servable_until then

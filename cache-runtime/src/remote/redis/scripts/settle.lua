@@ -13,10 +13,10 @@ if entry.is ~= 'hold' then
   -- The hold has ended by itself, and what stands there may be from before the change.
   redis.call('UNLINK', key)
 else
-  local others = others_than(token)
-  if not others then
-    contend(entry)
-  elseif #others > 0 then
+  local others, ends = without(entry.writers, token)
+  if not ends then
+    hold_by(bit.bor(entry.flags, 1), others)
+  elseif others ~= '' then
     hold_by(entry.flags, others)
   else
     alone = entry.flags % 2 == 0
@@ -29,4 +29,4 @@ else
   end
 end
 redis.call('PUBLISH', channel, message)
-return { alone and 1 or 0, time_in_ms() }
+return { alone and 1 or 0, now }

@@ -649,9 +649,44 @@ async fn a_value_that_a_full_server_does_not_take_is_an_invalidation() {
     let hold = [hold(KEY, MINE)];
     begin(&one, &hold).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    one.hold(&hold, Duration::from_secs(20), true).await.remove(0).unwrap();
     assert_eq!(settle(&one, with_values(&hold)).await, [false]);
     assert!(!exists(&server, KEY), "nobody waits for the hold to end");
+}
+
+#[tokio::test]
+async fn a_renewal_on_a_full_server_is_refused_and_ends_the_hold() {
+    let server = RedisServer::start();
+    let one = patient(&server.url()).await;
+    let hold = [hold(KEY, MINE)];
+    // Whether the server is still full when it ends.
+    for is_full in [true, false] {
+        begin(&one, &hold).await;
+        server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        let renewed = one.hold(&hold, Duration::from_secs(20), true).await.remove(0);
+        assert!(matches!(renewed, Err(Error::Refused)), "{renewed:?}");
+        assert!(!exists(&server, KEY), "nobody waits for the hold to end");
+        if !is_full {
+            server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+        assert_eq!(settle(&one, with_values(&hold)).await, [false]);
+        assert!(!exists(&server, KEY));
+        server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_a_full_server_does_not_take_ends_that_of_another_writer() {
+    let server = RedisServer::start();
+    let one = patient(&server.url()).await;
+    let (first, second) = ([hold(KEY, MINE)], [hold(KEY, OTHER)]);
+    begin(&one, &first).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let held = one.hold(&second, Duration::from_secs(10), false).await.remove(0);
+    assert!(matches!(held, Err(Error::Refused)), "{held:?}");
+    assert!(!exists(&server, KEY));
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(settle(&one, with_values(&first)).await, [false]);
+    assert!(!exists(&server, KEY));
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ fn the_token_of_a_refresh_stores_also_past_the_values_life() {
 fn another_token_stores_nothing() {
     let values = [fresh(), paused(stale(), 5_000), refreshed(stale(), OTHER, 5_000)];
     let values = values.iter().map(value);
-    for bytes in values.chain([lease(OTHER), hold(&[MINE]), newer()]).chain(foreign()) {
+    for bytes in values.chain([lease(OTHER), hold(&[MINE]), newer()]).chain(foreign()).chain(over())
+    {
         let mut entry = Entry::with(&bytes);
         assert!(!entry.fill(MINE, &value(&fresh())), "{bytes:?}");
         assert_eq!(entry.get(), Some(bytes));

@@ -10,7 +10,10 @@ const BATCH: usize = 500;
 enum Is {
     Foreign,
     Lease(Token),
+    /// Of at least one writer whose time is not over.
     Hold,
+    /// A hold whose writers are all over.
+    Over,
     Newer,
     Value(Times),
 }
@@ -24,12 +27,18 @@ struct Times {
     token: Token,
 }
 
-fn is(bytes: &[u8]) -> Is {
+fn is(bytes: &[u8], now: u64) -> Is {
     let u64_at = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
     let token_at = |at: usize| Token(u128::from_be_bytes(bytes[at..at + 16].try_into().unwrap()));
     match bytes {
         [0, ..] if bytes.len() == 18 => Is::Lease(token_at(2)),
-        [2, ..] if bytes.len() >= 18 && (bytes.len() - 2).is_multiple_of(16) => Is::Hold,
+        [2, _, writers @ ..] if !writers.is_empty() && writers.len().is_multiple_of(24) => {
+            if holding(bytes, now).is_empty() {
+                Is::Over
+            } else {
+                Is::Hold
+            }
+        }
         [1, 2..=255, ..] => Is::Newer,
         [1, 1, _, stamps @ 1..=9, ..] if bytes.len() >= 76 + 8 * usize::from(*stamps) => {
             Is::Value(Times {
@@ -44,10 +53,30 @@ fn is(bytes: &[u8]) -> Is {
     }
 }
 
+/// The writers of a hold whose time has not come, and is not more than a century away.
+fn holding(hold: &[u8], now: u64) -> Vec<(Token, u64)> {
+    let ahead = |end: u64| end.checked_sub(now).is_some_and(|left| (1..=CENTURY).contains(&left));
+    writers(hold).into_iter().filter(|(_, end)| ahead(*end)).collect()
+}
+
 fn inputs() -> Vec<Vec<u8>> {
     let mut seeds = vec![lease(MINE), awaited(lease(OTHER)), newer()];
     for tokens in [&[MINE][..], &[OTHER], &[MINE, OTHER], &[OTHER, MINE, THIRD], &[OTHER; 9]] {
         seeds.extend([hold(tokens), contended(hold(tokens))]);
+    }
+    // Some of their writers are over, or have a time that none can have.
+    let (ahead, past, absurd) = (*HELD_UNTIL, now() - LONG, now() + CENTURY + 10 * LONG);
+    for writers in [
+        &[(MINE, past)][..],
+        &[(OTHER, absurd)],
+        &[(MINE, past), (OTHER, ahead)],
+        &[(OTHER, past), (MINE, ahead)],
+        &[(MINE, u64::MAX), (OTHER, ahead), (THIRD, 0)],
+        &[(MINE, now() + 2 * LONG), (THIRD, absurd), (OTHER, ahead)],
+        // The same one twice: what is over of it is nothing.
+        &[(MINE, past), (OTHER, 1 << 53), (MINE, ahead)],
+    ] {
+        seeds.extend([hold_of(writers), contended(hold_of(writers))]);
     }
     for header in [fresh(), stale(), kept(), dead()] {
         seeds.push(value(&header));
@@ -81,11 +110,31 @@ fn inputs() -> Vec<Vec<u8>> {
     inputs
 }
 
+/// What stands at a key, and for how long, in milliseconds.
+struct After {
+    bytes: Option<Vec<u8>>,
+    left: i64,
+}
+
+impl After {
+    /// That a script left this, and if it is a hold, that it lasts until the latest of its times.
+    #[track_caller]
+    fn assert_is(self, expected: Option<Vec<u8>>, now: u64, bytes: &[u8]) {
+        assert_eq!(self.bytes, expected, "{bytes:?}");
+        if let Some(hold) = expected.filter(|after| is(after, now) == Is::Hold) {
+            let latest = writers(&hold).into_iter().map(|(_, end)| end).max().unwrap();
+            let (left, lasts) = (u64::try_from(self.left).unwrap(), latest - now);
+            // The time between the script and the look at it.
+            assert!((lasts.saturating_sub(5_000)..=lasts).contains(&left), "{left} {bytes:?}");
+        }
+    }
+}
+
 /// Puts each input at a key, sends the command, and hands over what it answered and what stands
 /// there then.
 fn through<C: super::Command>(
     command: impl Fn(&'static str) -> C,
-    check: impl Fn(&[u8], Answer<C::Outcome>, Option<Vec<u8>>),
+    check: impl Fn(&[u8], Answer<C::Outcome>, After),
 ) {
     // Keys of the pipeline; the tests run beside each other.
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -98,15 +147,18 @@ fn through<C: super::Command>(
         let mut pipe = redis::pipe();
         for bytes in batch {
             pipe.cmd("SET").arg(key).arg(bytes).arg("PX").arg(LONG).ignore();
-            pipe.add_command(command.by_sha()).cmd("GET").arg(key);
+            pipe.add_command(command.by_sha()).cmd("GET").arg(key).cmd("PTTL").arg(key);
         }
         // An error reply to any of them fails the whole.
         let replies: Vec<Value> = pipe.query(&mut connection).unwrap();
-        assert_eq!(replies.len(), batch.len() * 2);
+        assert_eq!(replies.len(), batch.len() * 3);
         let mut replies = replies.into_iter();
         for bytes in batch {
             let answer = C::answer(replies.next().unwrap());
-            let after = redis::from_redis_value(replies.next().unwrap()).unwrap();
+            let after = After {
+                bytes: redis::from_redis_value(replies.next().unwrap()).unwrap(),
+                left: redis::from_redis_value(replies.next().unwrap()).unwrap(),
+            };
             check(bytes, answer.unwrap_or_else(|| panic!("{bytes:?}")), after);
         }
     }
@@ -118,7 +170,7 @@ fn hostile_bytes_through_lease() {
         through(
             |key| Lease { key, token: MINE, term: TERM, not_after: None, ask, seen: &[] },
             |bytes, Answer { now, outcome }, after| {
-                let after = after.unwrap();
+                let after = after.bytes.unwrap();
                 let (code, result) = leased(bytes, ask, now);
                 let answered = match &outcome {
                     Leased::Granted(grant) => format!("Granted({grant:?})"),
@@ -145,18 +197,18 @@ fn leased(bytes: &[u8], ask: Ask, now: u64) -> (&'static str, Vec<u8>) {
         value[44..60].copy_from_slice(&super::bytes(MINE));
         value
     };
-    let is_awaited = match is(bytes) {
+    let is_awaited = match is(bytes, now) {
         Is::Lease(_) => bytes[1] & 1 == 1,
         Is::Value(_) => bytes[2] & 64 != 0,
         _ => false,
     };
     let mine = || if is_awaited { awaited(lease(MINE)) } else { lease(MINE) };
     // Flags of a lease that nobody knows are lost when it is marked.
-    let busy = || match (is(bytes), is_awaited) {
+    let busy = || match (is(bytes, now), is_awaited) {
         (Is::Lease(token), false) => ("Busy", awaited(lease(token))),
         _ => ("Busy", awaited(same.clone())),
     };
-    match is(bytes) {
+    match is(bytes, now) {
         Is::Lease(MINE) => ("Granted(Lease)", same),
         Is::Value(Times { token: MINE, servable, .. }) if now < servable => {
             ("Granted(Refresh)", with_token())
@@ -165,7 +217,7 @@ fn leased(bytes: &[u8], ask: Ask, now: u64) -> (&'static str, Vec<u8>) {
         _ if ask == Ask::Renew => ("Lost", same),
         Is::Hold => ("Held", same),
         Is::Newer => ("Newer", same),
-        Is::Foreign => ("Granted(Lease)", lease(MINE)),
+        Is::Foreign | Is::Over => ("Granted(Lease)", lease(MINE)),
         Is::Lease(_) if ask == Ask::Refresh => ("Granted(Lease)", mine()),
         Is::Lease(_) => busy(),
         Is::Value(times) => {
@@ -201,7 +253,7 @@ fn hostile_bytes_through_lease_that_rejects_them() {
         |bytes, Answer { now, outcome }, after| {
             let (code, result) = leased(bytes, Ask::Load, now);
             assert_eq!(matches!(outcome, Leased::Granted(_)), code.starts_with("Granted"));
-            assert_eq!(after, Some(result), "{bytes:?}");
+            assert_eq!(after.bytes, Some(result), "{bytes:?}");
         },
     );
 }
@@ -211,16 +263,17 @@ fn hostile_bytes_through_fill() {
     let new = value(&fresh());
     through(
         |key| Fill { key, token: MINE, value: &new, life: TERM, channel: "fuzz", wake: WAKE },
-        |bytes, Answer { outcome, .. }, after| {
-            let stands = stands(bytes);
+        |bytes, Answer { now, outcome }, after| {
+            let stands = stands(bytes, now);
             assert_eq!(outcome, stands, "{bytes:?}");
-            assert_eq!(after.as_deref(), Some(if stands { &new } else { bytes }), "{bytes:?}");
+            let result = if stands { &new } else { bytes };
+            assert_eq!(after.bytes.as_deref(), Some(result), "{bytes:?}");
         },
     );
 }
 
-fn stands(bytes: &[u8]) -> bool {
-    matches!(is(bytes), Is::Lease(MINE) | Is::Value(Times { token: MINE, .. }))
+fn stands(bytes: &[u8], now: u64) -> bool {
+    matches!(is(bytes, now), Is::Lease(MINE) | Is::Value(Times { token: MINE, .. }))
 }
 
 #[test]
@@ -228,9 +281,9 @@ fn hostile_bytes_through_release() {
     through(
         |key| Release { key, token: MINE, pause: TERM, channel: "fuzz", wake: WAKE },
         |bytes, Answer { now, outcome }, after| {
-            assert_eq!(outcome, stands(bytes), "{bytes:?}");
-            let result = match is(bytes) {
-                _ if !stands(bytes) => Some(bytes.to_vec()),
+            assert_eq!(outcome, stands(bytes, now), "{bytes:?}");
+            let result = match is(bytes, now) {
+                _ if !stands(bytes, now) => Some(bytes.to_vec()),
                 Is::Value(times) if now < times.servable => {
                     let mut value = bytes.to_vec();
                     value[2] &= !64;
@@ -240,7 +293,7 @@ fn hostile_bytes_through_release() {
                 }
                 _ => None,
             };
-            assert_eq!(after, result, "{bytes:?}");
+            assert_eq!(after.bytes, result, "{bytes:?}");
         },
     );
 }
@@ -249,22 +302,27 @@ fn hostile_bytes_through_release() {
 fn hostile_bytes_through_invalidate() {
     through(
         |key| Invalidate { key, channel: "fuzz", message: b"" },
-        |bytes, Answer { outcome, .. }, after| {
-            if is(bytes) == Is::Hold {
-                let mut contended = bytes.to_vec();
-                contended[1] |= 1;
-                assert_eq!((outcome, after), (Invalidated::Held, Some(contended)));
+        |bytes, Answer { now, outcome }, after| {
+            let (said, result) = if is(bytes, now) == Is::Hold {
+                (Invalidated::Held, Some(flagged(bytes[1] | 1, &holding(bytes, now))))
             } else {
-                assert_eq!((outcome, after), (Invalidated::Removed, None), "{bytes:?}");
-            }
+                (Invalidated::Removed, None)
+            };
+            assert_eq!(outcome, said, "{bytes:?}");
+            after.assert_is(result, now, bytes);
         },
     );
 }
 
-/// The tokens of a hold.
-fn tokens(bytes: &[u8]) -> Vec<Token> {
-    let tokens = bytes[2..].chunks_exact(16);
-    tokens.map(|token| Token(u128::from_be_bytes(token.try_into().unwrap()))).collect()
+/// A hold of these flags and writers.
+fn flagged(flags: u8, writers: &[(Token, u64)]) -> Vec<u8> {
+    [&[2, flags], &hold_of(writers)[2..]].concat()
+}
+
+/// Takes the first writer with this token out, and says until when it holds.
+fn take(writers: &mut Vec<(Token, u64)>, token: Token) -> Option<u64> {
+    let at = writers.iter().position(|(of, _)| *of == token)?;
+    Some(writers.remove(at).1)
 }
 
 #[test]
@@ -281,29 +339,29 @@ fn hostile_bytes_through_hold() {
                 channel,
                 message,
             },
-            |bytes, Answer { outcome, .. }, after| {
-                let (said, result) = held(bytes, is_renewal);
+            |bytes, Answer { now, outcome }, after| {
+                let (said, result) = held(bytes, is_renewal, now);
                 assert_eq!(outcome, said, "{is_renewal} {bytes:?}");
-                assert_eq!(after, Some(result), "{is_renewal} {bytes:?}");
+                after.assert_is(Some(result), now, bytes);
             },
         );
     }
 }
 
 /// What HOLD says and leaves behind.
-fn held(bytes: &[u8], is_renewal: bool) -> (Held, Vec<u8>) {
-    match is(bytes) {
-        Is::Hold if tokens(bytes).contains(&MINE) => {
-            let said = if bytes[1] & 1 == 0 { Held::Alone } else { Held::Contended };
-            (said, bytes.to_vec())
-        }
+fn held(bytes: &[u8], is_renewal: bool, now: u64) -> (Held, Vec<u8>) {
+    let end = now + TERM_MS;
+    let (flags, writers) = match is(bytes, now) {
         Is::Hold => {
-            let both = [bytes, &super::bytes(MINE)].concat();
-            (Held::Contended, contended(both))
+            let mut writers = holding(bytes, now);
+            let before = take(&mut writers, MINE);
+            writers.push((MINE, before.map_or(end, |before| before.max(end))));
+            (if before.is_some() { bytes[1] } else { bytes[1] | 1 }, writers)
         }
-        _ if is_renewal => (Held::Contended, contended(hold(&[MINE]))),
-        _ => (Held::Alone, hold(&[MINE])),
-    }
+        _ => (u8::from(is_renewal), vec![(MINE, end)]),
+    };
+    let said = if flags & 1 == 0 { Held::Alone } else { Held::Contended };
+    (said, flagged(flags, &writers))
 }
 
 #[test]
@@ -313,30 +371,29 @@ fn hostile_bytes_through_settle() {
         let stored = value.map(|value| (value, TERM));
         through(
             |key| Settle { key, token: MINE, value: stored, channel: "fuzz", message: b"" },
-            |bytes, Answer { outcome, .. }, after| {
-                let (alone, result) = settled(bytes, value);
+            |bytes, Answer { now, outcome }, after| {
+                let (alone, result) = settled(bytes, value, now);
                 assert_eq!(outcome, alone, "{bytes:?}");
-                assert_eq!(after, result, "{bytes:?}");
+                after.assert_is(result, now, bytes);
             },
         );
     }
 }
 
 /// What SETTLE says and leaves behind.
-fn settled(bytes: &[u8], value: Option<&[u8]>) -> (bool, Option<Vec<u8>>) {
-    if is(bytes) != Is::Hold {
+fn settled(bytes: &[u8], value: Option<&[u8]>, now: u64) -> (bool, Option<Vec<u8>>) {
+    if is(bytes, now) != Is::Hold {
         return (false, None);
     }
-    let mut tokens = tokens(bytes);
-    let Some(at) = tokens.iter().position(|token| *token == MINE) else {
-        return (false, Some(contended(bytes.to_vec())));
-    };
-    tokens.remove(at);
+    let mut others = holding(bytes, now);
+    if take(&mut others, MINE).is_none() {
+        return (false, Some(flagged(bytes[1] | 1, &others)));
+    }
     let alone = bytes[1] & 1 == 0;
-    match tokens[..] {
+    match others[..] {
         [] if alone => (true, value.map(<[u8]>::to_vec)),
         [] => (false, None),
-        _ => (false, Some([&bytes[..2], &hold(&tokens)[2..]].concat())),
+        _ => (false, Some(flagged(bytes[1], &others))),
     }
 }
 
@@ -344,13 +401,31 @@ fn settled(bytes: &[u8], value: Option<&[u8]>) -> (bool, Option<Vec<u8>>) {
 fn the_script_takes_for_a_value_whatever_the_decoder_does() {
     for bytes in inputs() {
         let decoded = blob::decode(&bytes, 1 << 20);
-        match is(&bytes) {
+        match is(&bytes, now()) {
             // A decoder looks further, and rejects more.
             Is::Value(_) => assert!(matches!(decoded, Decoded::Value { .. } | Decoded::Foreign)),
             Is::Lease(_) => assert_eq!(decoded, Decoded::Lease),
-            Is::Hold => assert_eq!(decoded, Decoded::Hold),
+            // When its writers are over is the server's to say.
+            Is::Hold | Is::Over => assert_eq!(decoded, Decoded::Hold),
             Is::Newer => assert_eq!(decoded, Decoded::Newer),
             Is::Foreign => assert_eq!(decoded, Decoded::Foreign),
         }
     }
+}
+
+#[test]
+fn the_inputs_are_holds_of_every_kind() {
+    let now = now();
+    let inputs = inputs();
+    let count = |is_one: &dyn Fn(&[u8]) -> bool| inputs.iter().filter(|one| is_one(one)).count();
+    let has = |writers: &[(Token, u64)]| writers.iter().any(|(token, _)| *token == MINE);
+    let holds = |bytes: &[u8]| is(bytes, now) == Is::Hold;
+    // Nobody is over, somebody is, the caller is, and all are.
+    let counts = [
+        count(&|bytes| holds(bytes) && holding(bytes, now) == writers(bytes)),
+        count(&|bytes| holds(bytes) && holding(bytes, now) != writers(bytes)),
+        count(&|bytes| holds(bytes) && has(&writers(bytes)) && !has(&holding(bytes, now))),
+        count(&|bytes| is(bytes, now) == Is::Over),
+    ];
+    assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
 }

@@ -4,7 +4,7 @@ use super::*;
 fn whatever_stands_there_is_removed() {
     let values = [fresh(), stale(), dead(), refreshed(stale(), OTHER, 5_000)];
     let values = values.iter().map(value);
-    for bytes in values.chain([lease(OTHER), newer()]).chain(foreign()) {
+    for bytes in values.chain([lease(OTHER), newer()]).chain(foreign()).chain(over()) {
         let mut entry = Entry::with(&bytes);
         assert_eq!(entry.invalidate(), Invalidated::Removed, "{bytes:?}");
         assert_eq!(entry.get(), None);
@@ -28,7 +28,7 @@ fn a_hold_stays_and_is_contended() {
     for _ in 0..2 {
         assert_eq!(entry.invalidate(), Invalidated::Held);
         assert_eq!(entry.get().as_ref(), Some(&contended));
-        assert!(entry.left() > 50_000);
+        assert!(entry.lasts_until(*HELD_UNTIL));
     }
 }
 

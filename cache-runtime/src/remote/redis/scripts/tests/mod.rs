@@ -17,7 +17,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use redis::{Connection, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
@@ -33,6 +33,7 @@ use crate::blob::{self, Codec, Compression, Decoded, Header, Stamps};
 const TERM: Duration = Duration::from_secs(10);
 const TERM_MS: u64 = 10_000;
 const LONG: u64 = 60_000;
+const CENTURY: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 /// The caller of most tests, and another one.
 const MINE: Token = Token(0x11);
@@ -75,6 +76,8 @@ struct Entry {
     listener: Connection,
     key: String,
     channel: String,
+    /// The server's time in the last answer.
+    answered: u64,
 }
 
 impl Entry {
@@ -87,7 +90,8 @@ impl Entry {
         listener.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let subscribed: Value = redis::cmd("SUBSCRIBE").arg(&channel).query(&mut listener).unwrap();
         assert!(format!("{subscribed:?}").contains("subscribe"));
-        Self { connection: SERVER.connect(), listener, key: format!("test:{number}"), channel }
+        let (connection, key) = (SERVER.connect(), format!("test:{number}"));
+        Self { connection, listener, key, channel, answered: 0 }
     }
 
     /// A key that is this.
@@ -113,7 +117,9 @@ impl Entry {
             }
             reply => reply.unwrap(),
         };
-        C::answer(reply).unwrap()
+        let answer = C::answer(reply).unwrap();
+        self.answered = answer.now;
+        answer
     }
 
     fn ask(&mut self, ask: Ask, token: Token) -> Leased {
@@ -145,11 +151,21 @@ impl Entry {
         self.run(&Invalidate { key: &key, channel: &channel, message: b"invalidated" }).outcome
     }
 
-    fn hold_for(&mut self, token: Token, is_renewal: bool, not_after: Option<u64>) -> Held {
+    fn hold(
+        &mut self,
+        token: Token,
+        term: Duration,
+        is_renewal: bool,
+        not_after: Option<u64>,
+    ) -> Held {
         let (key, channel) = (self.key.clone(), self.channel.clone());
         let (channel, message) = (channel.as_str(), b"held".as_slice());
-        let hold = Hold { key: &key, token, term: TERM, not_after, is_renewal, channel, message };
+        let hold = Hold { key: &key, token, term, not_after, is_renewal, channel, message };
         self.run(&hold).outcome
+    }
+
+    fn hold_for(&mut self, token: Token, is_renewal: bool, not_after: Option<u64>) -> Held {
+        self.hold(token, TERM, is_renewal, not_after)
     }
 
     fn begin(&mut self, token: Token) -> Held {
@@ -199,6 +215,26 @@ impl Entry {
         self.redis(&[b"PTTL", key.as_bytes()])
     }
 
+    /// The flags and the tokens of the hold that stands there.
+    fn who(&mut self) -> Option<(u8, Vec<Token>)> {
+        self.get().map(|bytes| who(&bytes))
+    }
+
+    /// That these writers hold it, each until its time, and that the key lasts until the latest.
+    #[track_caller]
+    fn assert_held(&mut self, flags: u8, writers: &[(Token, u64)]) {
+        let bytes = self.get().expect("a hold");
+        assert_eq!((bytes[1], self::writers(&bytes)), (flags, writers.to_vec()));
+        assert!(self.lasts_until(writers.iter().map(|(_, end)| *end).max().unwrap()));
+    }
+
+    /// Whether the key expires at this time of the server, but for what it takes to ask.
+    fn lasts_until(&mut self, end: u64) -> bool {
+        let before = now();
+        let left = u64::try_from(self.left()).unwrap();
+        (before + left - SLACK..=now() + left + SLACK).contains(&end)
+    }
+
     /// The header of the value that stands there.
     fn header(&mut self) -> Header {
         let bytes = self.get().unwrap();
@@ -226,6 +262,9 @@ impl Entry {
         }
     }
 }
+
+/// By which the expiry of a key may differ from the time that a script read.
+const SLACK: u64 = 500;
 
 /// The server's clock, in milliseconds.
 fn now() -> u64 {
@@ -300,9 +339,54 @@ fn awaited(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// When the holds that are made here end.
+static HELD_UNTIL: LazyLock<u64> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    now.as_millis() as u64 + 10 * LONG
+});
+
 fn hold(tokens: &[Token]) -> Vec<u8> {
-    let tokens = tokens.iter().flat_map(|token| bytes(*token));
-    [2, 0].into_iter().chain(tokens).collect()
+    hold_until(*HELD_UNTIL, tokens)
+}
+
+fn hold_until(end: u64, tokens: &[Token]) -> Vec<u8> {
+    let writer = |token: &Token| [&bytes(*token)[..], &end.to_be_bytes()].concat();
+    [2, 0].into_iter().chain(tokens.iter().flat_map(writer)).collect()
+}
+
+/// Writers that each have a time of their own.
+fn hold_of(writers: &[(Token, u64)]) -> Vec<u8> {
+    let writers = writers.iter().flat_map(|(token, end)| hold_until(*end, &[*token])[2..].to_vec());
+    [2, 0].into_iter().chain(writers).collect()
+}
+
+/// The writers of a hold, and the times until which they hold.
+fn writers(hold: &[u8]) -> Vec<(Token, u64)> {
+    let ([2, _, writers @ ..], true) = (hold, hold.len() > 2 && hold.len() % 24 == 2) else {
+        panic!("{hold:?} is no hold")
+    };
+    let writer = |writer: &[u8]| {
+        let (token, end) = writer.split_first_chunk().unwrap();
+        (Token(u128::from_be_bytes(*token)), u64::from_be_bytes(end.try_into().unwrap()))
+    };
+    writers.chunks_exact(24).map(writer).collect()
+}
+
+/// The flags and the tokens of a hold.
+fn who(hold: &[u8]) -> (u8, Vec<Token>) {
+    (hold[1], writers(hold).into_iter().map(|(token, _)| token).collect())
+}
+
+/// Holds whose writers are all over: their time is past, now, or further ahead than any may be.
+fn over() -> Vec<Vec<u8>> {
+    let (now, long_ago) = (now(), 1);
+    let absurd = now + CENTURY + 10 * LONG;
+    let mut all = [long_ago, now - 1, now, absurd, 1 << 53, 1 << 63, u64::MAX]
+        .map(|end| hold_until(end, &[MINE]))
+        .to_vec();
+    all.push(hold_of(&[(OTHER, now - LONG), (MINE, absurd), (THIRD, now)]));
+    all.extend(all.clone().into_iter().map(contended));
+    all
 }
 
 fn contended(mut hold: Vec<u8>) -> Vec<u8> {
@@ -340,8 +424,10 @@ fn foreign() -> Vec<Vec<u8>> {
     // Truncated, too long, without a token, with too few stamps and too many.
     all.push(lease(MINE)[..17].to_vec());
     all.push([lease(MINE), vec![0]].concat());
-    all.push(hold(&[MINE])[..17].to_vec());
+    // A hold of one token and of two without a time, too.
+    all.extend([17, 18, 25].map(|length| hold(&[MINE])[..length].to_vec()));
     all.push([hold(&[MINE]), vec![0]].concat());
+    all.push([hold(&[MINE]), vec![0; 8]].concat());
     let bytes = value(&refreshed(fresh(), MINE, 5_000));
     all.extend((3..84).map(|length| bytes[..length].to_vec()));
     for stamps in [0, 10, 255] {
@@ -355,7 +441,8 @@ fn foreign() -> Vec<Vec<u8>> {
     all
 }
 
-/// All that is no hold: every kind of value and lease, of a newer format, and of other programs.
+/// All that is no hold: every kind of value and lease, of a newer format, of other programs, and
+/// holds whose writers are all over.
 fn no_holds() -> Vec<Vec<u8>> {
     let mut all = vec![lease(MINE), awaited(lease(OTHER)), newer()];
     for header in [fresh(), stale(), kept(), dead()] {
@@ -365,6 +452,7 @@ fn no_holds() -> Vec<Vec<u8>> {
         all.push(awaited(value(&refreshed(header, OTHER, 5_000))));
     }
     all.extend(foreign());
+    all.extend(over());
     all
 }
 

@@ -50,7 +50,7 @@ fn another_token_changes_nothing_and_is_told() {
     let values = [fresh(), paused(stale(), 5_000), refreshed(stale(), OTHER, 5_000)];
     let values = values.iter().map(value);
     let others = [awaited(lease(OTHER)), hold(&[MINE]), newer()];
-    for bytes in values.chain(others).chain(foreign()) {
+    for bytes in values.chain(others).chain(foreign()).chain(over()) {
         let mut entry = Entry::with(&bytes);
         assert!(!entry.release(MINE, PAUSE), "{bytes:?}");
         assert_eq!(entry.get(), Some(bytes));

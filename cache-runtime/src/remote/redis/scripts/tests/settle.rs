@@ -51,7 +51,8 @@ fn a_writer_that_was_not_alone_stores_nothing() {
             let mut entry = Entry::new();
             entry.begin(MINE);
             contend(&mut entry);
-            assert_eq!(entry.get(), Some(contended(hold(&[MINE]))), "{number}");
+            assert_eq!(entry.who(), Some((1, vec![MINE])), "{number}");
+            assert!(is_about(entry.left(), TERM_MS), "{number}");
             assert!(!entry.settle(MINE, value.as_deref()), "{number}");
             assert_eq!(entry.get(), None, "{number}");
         }
@@ -68,7 +69,7 @@ fn the_first_of_several_leaves_the_holds_of_the_others_and_the_last_one_opens() 
             assert!(!entry.settle(all[at], Some(&new())));
             left.retain(|token| *token != all[at]);
             assert_eq!(entry.get(), Some(contended(hold(&left))));
-            assert!(is_about(entry.left(), LONG));
+            assert!(entry.lasts_until(*HELD_UNTIL));
             assert_eq!(entry.load(Token(7)), Leased::Held);
         }
         assert!(!entry.settle(all[third], Some(&new())));
@@ -103,7 +104,7 @@ fn a_hold_without_the_token_stays_and_is_contended() {
             let mut entry = Entry::with(&bytes);
             assert!(!entry.settle(MINE, value.as_deref()));
             assert_eq!(entry.get(), Some(contended(bytes.clone())));
-            assert!(is_about(entry.left(), LONG));
+            assert!(entry.lasts_until(*HELD_UNTIL));
             assert!(!entry.settle(OTHER, Some(&new())));
         }
     }
@@ -156,6 +157,85 @@ fn a_settlement_that_comes_twice_stores_nothing() {
     assert!(entry.settle(MINE, Some(&new())));
     assert!(!entry.settle(MINE, Some(&new())));
     assert_eq!(entry.get(), None);
+}
+
+#[test]
+fn a_settlement_leaves_the_key_only_as_long_as_the_last_writer_left() {
+    let now = now();
+    let all = [(MINE, now + 20_000), (OTHER, now + 40_000), (THIRD, now + LONG)];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let mut entry = Entry::with(&contended(hold_of(&all)));
+        let mut left = all.to_vec();
+        for at in &order[..2] {
+            let (token, _) = all[*at];
+            assert!(!entry.settle(token, Some(&new())));
+            left.retain(|(of, _)| *of != token);
+            entry.assert_held(1, &left);
+        }
+        // Nor does one that does not find itself, or an invalidation.
+        assert!(!entry.settle(Token(7), None));
+        entry.assert_held(1, &left);
+        assert_eq!(entry.invalidate(), Invalidated::Held);
+        entry.assert_held(1, &left);
+    }
+    // Each with the time that it asked for.
+    let mut entry = Entry::new();
+    entry.hold(MINE, Duration::from_millis(LONG), false, None);
+    entry.begin(OTHER);
+    let end = entry.answered + TERM_MS;
+    assert!(is_about(entry.left(), LONG));
+    assert!(!entry.settle(MINE, None));
+    entry.assert_held(1, &[(OTHER, end)]);
+}
+
+#[test]
+fn a_writer_that_died_does_not_hold_the_key_while_others_come_and_go() {
+    let mut entry = Entry::new();
+    assert_eq!(entry.hold(MINE, Duration::from_secs(1), false, None), Held::Alone);
+    let end = entry.answered + 1_000;
+    for _ in 0..3 {
+        assert_eq!(entry.begin(OTHER), Held::Contended);
+        entry.assert_held(1, &[(MINE, end), (OTHER, entry.answered + TERM_MS)]);
+        assert!(!entry.settle(OTHER, Some(&new())));
+        entry.assert_held(1, &[(MINE, end)]);
+        assert_eq!(entry.load(Token(7)), Leased::Held);
+    }
+    thread::sleep(Duration::from_millis((end + 20).saturating_sub(now())));
+    assert_eq!(entry.get(), None);
+    assert_eq!(entry.load(Token(7)), Leased::Granted(Grant::Lease));
+    for _ in 0..3 {
+        let new = new();
+        assert_eq!(entry.begin(OTHER), Held::Alone);
+        assert!(entry.settle(OTHER, Some(&new)));
+        assert_eq!(entry.get(), Some(new));
+    }
+}
+
+#[test]
+fn a_writer_that_died_does_not_hold_a_key_that_others_hold_without_a_break() {
+    let mut entry = Entry::new();
+    assert_eq!(entry.hold(MINE, Duration::from_secs(1), false, None), Held::Alone);
+    let end = entry.answered + 1_000;
+    assert_eq!(entry.begin(OTHER), Held::Contended);
+    let (mut inside, mut next) = (OTHER, THIRD);
+    for is_over in [false, false, false, true, true, true] {
+        if is_over {
+            thread::sleep(Duration::from_millis((end + 20).saturating_sub(now())));
+        }
+        assert_eq!(entry.begin(next), Held::Contended);
+        assert!(!entry.settle(inside, Some(&new())));
+        (inside, next) = (next, inside);
+        let dead = if is_over { vec![] } else { vec![MINE] };
+        assert_eq!(entry.who(), Some((1, [dead, vec![inside]].concat())));
+        assert_eq!(entry.load(Token(7)), Leased::Held);
+    }
+    // The last one opens the key, and whoever comes then is alone.
+    assert!(!entry.settle(inside, Some(&new())));
+    assert_eq!(entry.get(), None);
+    assert_eq!(entry.begin(next), Held::Alone);
+    let new = new();
+    assert!(entry.settle(next, Some(&new)));
+    assert_eq!(entry.get(), Some(new));
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

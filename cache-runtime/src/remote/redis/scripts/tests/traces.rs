@@ -80,7 +80,7 @@ fn trace_2_the_first_of_two_holders_does_not_open_the_key() {
     // The second may crash between its commit and its end: a reader finds nothing to fill.
     assert_eq!(entry.load(THIRD), Leased::Held);
     assert!(!entry.fill(THIRD, &written(0)));
-    assert_eq!(entry.get(), Some(contended(hold(&[OTHER]))));
+    assert_eq!(entry.who(), Some((1, vec![OTHER])));
     assert!(is_about(entry.left(), TERM_MS));
 }
 
