@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use larder::{Cache, Invalidation, cached};
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyPool, Transaction, any::AnyPoolOptions};
 
 /// Of an account, in cents.
 ///
@@ -86,6 +86,21 @@ impl Transfer {
 /// Moves money, and is done when it is committed.
 pub(crate) async fn transfer(pool: &AnyPool, from: i64, to: i64, cents: i64) -> anyhow::Result<()> {
     Transfer::begin(pool, from, to, cents).await?.commit().await
+}
+
+/// Connections of one of the databases.
+pub(crate) async fn connect(url: &str) -> sqlx::Result<AnyPool> {
+    sqlx::any::install_default_drivers();
+    // A BEGIN that is dropped before its answer leaves a transaction that sqlx 0.8 does not know of,
+    // and it would keep its rows for ever.
+    let rolled_back = AnyPoolOptions::new().after_release(|connection, _| {
+        Box::pin(async move {
+            // Where there is none, SQLite says so.
+            let _ = sqlx::query("ROLLBACK").execute(connection).await;
+            Ok(true)
+        })
+    });
+    rolled_back.connect(url).await
 }
 
 /// Account 1 with 100 cents, and account 2 with none.

@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn on_postgres() -> anyhow::Result<()> {
     if let Ok(url) = env::var("DATABASE_URL") {
-        return scenes::play(&postgres::connect(&url).await?).await;
+        return scenes::play(&bank::connect(&url).await?).await;
     }
     match Postgres::start().await {
         Ok(postgres) => scenes::play(&postgres.pool).await,

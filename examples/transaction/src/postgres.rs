@@ -15,12 +15,7 @@ use anyhow::{Context as _, bail};
 use sqlx::AnyPool;
 use tokio::time::sleep;
 
-use crate::sqlite::Folder;
-
-pub(crate) async fn connect(url: &str) -> sqlx::Result<AnyPool> {
-    sqlx::any::install_default_drivers();
-    AnyPool::connect(url).await
-}
+use crate::{bank, sqlite::Folder};
 
 /// One that is started for the example, and ends with it.
 pub(crate) struct Postgres {
@@ -75,7 +70,7 @@ impl Server {
             if let Some(status) = self.process.try_wait()? {
                 bail!("it did not start: {status}");
             }
-            match connect(&url).await {
+            match bank::connect(&url).await {
                 Ok(pool) => return Ok(pool),
                 Err(_) => sleep(Duration::from_millis(50)).await,
             }

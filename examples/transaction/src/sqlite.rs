@@ -8,6 +8,8 @@ use std::{
 
 use sqlx::AnyPool;
 
+use crate::bank;
+
 /// The file goes with it.
 pub(crate) struct Sqlite {
     pub(crate) pool: AnyPool,
@@ -16,10 +18,9 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) async fn open() -> anyhow::Result<Self> {
-        sqlx::any::install_default_drivers();
         let folder = Folder::new("sqlite")?;
         let file = folder.0.join("bank.db");
-        let pool = AnyPool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await?;
+        let pool = bank::connect(&format!("sqlite://{}?mode=rwc", file.display())).await?;
         // So that a transaction that writes and those who read do not wait for each other.
         sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await?;
         Ok(Self { pool, _folder: folder })
