@@ -43,8 +43,8 @@ pub(crate) struct Apart {
     pub(crate) local: Option<u64>,
 }
 
-/// Five integers, or a UUID as text.
-const INLINE: usize = 46;
+/// Four integers, or a UUID as text.
+const INLINE: usize = 38;
 
 /// What a key is looked up by: the number of its entity, and its parts. Up to 11 bytes of parts
 /// are one number with that of the entity, which is compared and hashed at once.

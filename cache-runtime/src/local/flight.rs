@@ -224,8 +224,7 @@ impl Flights {
                     flight.followers.fetch_add(1, Relaxed);
                     let joined = Joined {
                         moment: flight.moment.load(Relaxed),
-                        at: now,
-                        trusted: cache.trust.lasts(now) && !flight.is_outdated(),
+                        takes_old: call.is_kept_here() && flight.is_trusted(now),
                     };
                     let flight = Arc::clone(flight);
                     drop(shard);
@@ -368,6 +367,12 @@ impl Flight {
     /// It stores nothing any more.
     fn supersede(&self) {
         self.superseded.store(true, Relaxed);
+    }
+
+    /// Whether memory would serve what it loads, as far as it is known by now.
+    fn is_trusted(&self, now: u64) -> bool {
+        let is_proven = self.cache.trust.lasts(now) && !self.is_outdated();
+        is_proven || self.cache.is_young(self.loaded.load(Relaxed), now)
     }
 
     /// Whether its slot has moved since the load began.
@@ -636,8 +641,6 @@ pub(crate) struct Follower {
     joined: Joined,
     /// In a flight that asks the remote tier.
     since: Option<Instant>,
-    /// Whether its function keeps values in memory.
-    keeps: bool,
     /// It leads now.
     left: bool,
 }
@@ -647,10 +650,8 @@ pub(crate) struct Follower {
 struct Joined {
     /// At which moment of the flight.
     moment: u32,
-    /// By the clock of the cache.
-    at: u64,
-    /// Whether memory would have served an entry of this flight then, whatever its age.
-    trusted: bool,
+    /// Whether memory would have served it something as old as this flight then.
+    takes_old: bool,
 }
 
 /// What became of the wait.
@@ -666,18 +667,14 @@ impl Follower {
         let function = call.instance.number;
         flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
         let since = flight.fetch.is_some().then(Instant::now);
-        Self { flight, function, joined, since, keeps: call.is_kept_here(), left: false }
+        Self { flight, function, joined, since, left: false }
     }
 
     /// F5: whether a value is current enough for this follower: it was when it joined or later, or
     /// memory would have served it something as old.
     fn may_take_value(&self) -> bool {
-        let Self { flight, joined, keeps, .. } = self;
-        let confirmed = flight.confirmed.load(Relaxed);
-        let is_young = || flight.cache.is_young(flight.loaded.load(Relaxed), joined.at);
-        confirmed == EVERYBODY
-            || joined.moment < confirmed
-            || (*keeps && (joined.trusted || is_young()))
+        let confirmed = self.flight.confirmed.load(Relaxed);
+        confirmed == EVERYBODY || self.joined.moment < confirmed || self.joined.takes_old
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
