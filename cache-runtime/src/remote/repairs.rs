@@ -46,6 +46,12 @@ struct Work {
     task: Option<JoinHandle<()>>,
 }
 
+impl Work {
+    fn is_done(&self) -> bool {
+        self.keys.is_empty() && self.clear.is_none()
+    }
+}
+
 /// What did not land of a key.
 #[derive(Debug, Clone)]
 struct Owed {
@@ -114,7 +120,7 @@ impl Repairs {
     /// no runtime, or on one that has ended, has nobody yet.
     pub(crate) fn attend(&self, cache: &Cache) {
         let mut work = self.work();
-        if !work.keys.is_empty() || work.clear.is_some() {
+        if !work.is_done() {
             start(&mut work, cache);
         }
     }
@@ -163,7 +169,7 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
         } else {
             let owed: Vec<_> = {
                 let mut work = repairs.work();
-                if work.keys.is_empty() && work.clear.is_none() {
+                if work.is_done() {
                     // Under the lock: what is added now finds no task.
                     work.task = None;
                     return;

@@ -73,7 +73,7 @@ impl Flights {
         let mut shard = cache.flights.shard(name);
         let dead = shard.outdate(cache, name, key);
         shard.change_pending(&cache.flights, name, |pending| {
-            pending.contended |= pending.holds > 0;
+            pending.contend();
             pending.holds += 1;
         });
         drop(shard);
@@ -87,8 +87,8 @@ impl Flights {
         shard.take_off(name, |_| true, Flight::supersede);
     }
 
-    /// A writer has told everybody of its change. Outdates again, and keeps the entry that it made if nothing
-    /// else has changed the key since its hold began.
+    /// A writer has told everybody of its change. Outdates again, and keeps the entry that it made
+    /// if nothing else has changed the key since its hold began.
     pub(crate) fn settle(
         cache: &Inner,
         name: &Named,
@@ -176,21 +176,18 @@ impl Shard {
     /// What memory has of the key is outdated, and a writer of it knows that it was not alone.
     fn bump(&mut self, cache: &Inner, name: &Named) {
         cache.generations.bump(name.slot());
-        let same = |pending: &Pending| pending.name.text == name.text;
-        if let Some(pending) = self.pending.find_mut(name.hash, same) {
-            pending.contended |= pending.holds > 0;
+        if let Some(pending) = self.pending.find_mut(name.hash, |pending| pending.is_of(name)) {
+            pending.contend();
         }
     }
 
     pub(super) fn is_pending(&self, name: &Named) -> bool {
-        self.pending.find(name.hash, |pending| pending.name.text == name.text).is_some()
+        self.pending.find(name.hash, |pending| pending.is_of(name)).is_some()
     }
 
     /// What a writer stores now is not known to be the newest.
     fn contend_all(&mut self) {
-        for pending in &mut self.pending {
-            pending.contended |= pending.holds > 0;
-        }
+        self.pending.iter_mut().for_each(Pending::contend);
     }
 
     /// Changes what is pending of a key, and forgets it when nothing is any more.
@@ -200,7 +197,7 @@ impl Shard {
         name: &Named,
         change: impl FnOnce(&mut Pending),
     ) {
-        let same = |pending: &Pending| pending.name.text == name.text;
+        let same = |pending: &Pending| pending.is_of(name);
         let rehash = |pending: &Pending| pending.name.hash;
         let mut entry = match self.pending.entry(name.hash, same, rehash) {
             Entry::Occupied(entry) => entry,
@@ -218,6 +215,15 @@ impl Shard {
 }
 
 impl Pending {
+    fn is_of(&self, name: &Named) -> bool {
+        self.name.text == name.text
+    }
+
+    /// Lets the writers that hold it, if there are any, know that they were not alone.
+    fn contend(&mut self) {
+        self.contended |= self.holds > 0;
+    }
+
     fn is_pending(&self) -> bool {
         self.newest > 0 || self.holds > 0
     }

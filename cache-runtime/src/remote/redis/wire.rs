@@ -22,10 +22,10 @@ pub(crate) enum Request {
     Pipeline(Pipeline),
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script(&'static Script, Cmd),
-    /// As `Script`, several times, and other commands behind them on the same way: answered with an
+    /// As `Script`, several times, and another command behind them on the same way: answered with an
     /// array, with the errors of the single commands in it. An error of all calls of the script is
     /// the answer to all.
-    Scripts(&'static Script, Vec<Cmd>, Vec<Cmd>),
+    Scripts(&'static Script, Vec<Cmd>, Option<Cmd>),
 }
 
 impl Request {
@@ -37,7 +37,7 @@ impl Request {
     pub(crate) fn all<C: Command>(commands: &[C], and: Option<Cmd>) -> Option<Self> {
         let script = commands.first()?.script();
         let calls = commands.iter().map(Command::by_sha).collect();
-        Some(Self::Scripts(script, calls, and.into_iter().collect()))
+        Some(Self::Scripts(script, calls, and))
     }
 }
 
@@ -159,8 +159,8 @@ async fn send_other(mut wire: Wire, request: Request) -> Result<Value, Failure> 
             }
             answered => answered,
         },
-        Request::Scripts(script, calls, others) => {
-            let all = pipeline(calls.iter().chain(&others));
+        Request::Scripts(script, calls, and) => {
+            let all = pipeline(calls.iter().chain(&and));
             let mut answers = many(&mut wire, &all).await?;
             // Of those that ran nothing is to be repeated.
             let again: Vec<_> = (0..calls.len()).filter(|at| is_unknown(&answers[*at])).collect();
