@@ -36,13 +36,13 @@ pub mod __private {
         call::{
             AnyError, CallBuilder, CloneOfOutput, ClonedError, FromUnheld, NoPart, Outcome, Output,
             Part, PartOf, ShapeOf, Success, TextError, call, call_on, clone_of, of, path_of,
-            type_name_of, unexpanded, unheld,
+            tagged, type_name_of, unexpanded, unheld,
         },
         change::Change,
-        key::{KeyBytes, Nesting, Site},
+        key::{KeyBytes, Nesting, Site, Tag},
         remote::{
-            Answers, Fill, Found, Got, Hold, Leased, Memory, Reason, Rejected, Remote, Reply, Seen,
-            Settlement, Token,
+            Answers, Fill, Found, Got, Hold, Leased, Memory, ReadStamps, Reason, Rejected, Remote,
+            Reply, Seen, Settlement, Tags, Token,
         },
     };
 }

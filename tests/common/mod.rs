@@ -16,7 +16,7 @@ pub(crate) mod proxy;
 pub(crate) mod redis;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     mem,
     sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
@@ -24,8 +24,8 @@ use std::{
 
 use larder::{
     __private::{
-        Answers, Fill, Found, Got, Hold, Leased, Memory, Reason, Remote, Reply, Seen, Settlement,
-        Token,
+        Answers, Fill, Found, Got, Hold, Leased, Memory, ReadStamps, Reason, Rejected, Remote,
+        Reply, Seen, Settlement, Tags, Token,
     },
     Codec, Error,
 };
@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Settle,
     Changed,
     Clear,
+    /// Of tags, whatever they are read with.
+    Stamps,
 }
 
 /// A moment of a command.
@@ -67,6 +69,8 @@ pub(crate) enum State {
     Value(Found, Option<Token>),
     /// Writers are in the middle of a change, and whether anything else has changed the key since.
     Hold(Vec<Token>, bool),
+    /// Of a tag.
+    Stamp(u64),
 }
 
 impl State {
@@ -89,6 +93,10 @@ struct World {
     keys: BTreeMap<String, Key>,
     /// Who, what and the key.
     log: Vec<(String, String)>,
+    /// The newest stamp of a tag.
+    stamp: u64,
+    /// What was read of tags for what a token stands for, and whether they count strictly.
+    read: HashMap<Token, (Vec<(String, u64)>, bool)>,
     /// In the order in which they connected.
     processes: Vec<Weak<Process>>,
 }
@@ -106,6 +114,8 @@ struct Key {
     /// When those end by themselves who hold it.
     ends: Vec<(Token, Instant)>,
     stored: Option<Instant>,
+    /// Of the tags of a value.
+    stamps: Vec<u64>,
     /// How often a waiter was woken.
     wakes: u64,
 }
@@ -145,7 +155,7 @@ impl Key {
         match self.state() {
             State::Lease(stands) => stands == token,
             State::Value(_, refresher) => refresher == Some(token),
-            State::Absent | State::Hold(..) => false,
+            State::Absent | State::Hold(..) | State::Stamp(_) => false,
         }
     }
 
@@ -161,17 +171,18 @@ impl Key {
             (State::Lease(stands), Seen::Nothing | Seen::Rejected(_)) if stands != token => {
                 return Leased::Busy;
             }
-            (State::Absent | State::Lease(_) | State::Value(..), _) => {}
+            (State::Absent | State::Lease(_) | State::Value(..) | State::Stamp(_), _) => {}
         }
         self.set(State::Lease(token));
         Leased::Granted
     }
 
-    fn fill(&mut self, token: Token, value: Fill) -> bool {
+    fn fill(&mut self, token: Token, value: Fill, stamps: Vec<u64>) -> bool {
         self.wakes += 1;
         let stands = self.stands(token);
         if stands {
             self.set(State::Value(stored(value), None));
+            self.stamps = stamps;
         }
         stands
     }
@@ -182,7 +193,7 @@ impl Key {
             self.wakes += 1;
             let kept = match self.state() {
                 State::Value(found, _) => State::Value(found, None),
-                State::Absent | State::Lease(_) | State::Hold(..) => State::Absent,
+                _ => State::Absent,
             };
             self.set(kept);
         }
@@ -215,7 +226,7 @@ impl Key {
         }
     }
 
-    fn settle(&mut self, token: Token, value: Option<Fill>) -> bool {
+    fn settle(&mut self, token: Token, value: Option<Fill>, stamps: Vec<u64>) -> bool {
         self.wakes += 1;
         let State::Hold(tokens, contended) = &mut self.state else {
             self.set(State::Absent);
@@ -231,6 +242,7 @@ impl Key {
         }
         let was_alone = !*contended;
         let value = value.filter(|_| was_alone);
+        self.stamps = stamps;
         self.set(value.map_or(State::Absent, |value| State::Value(stored(value), None)));
         was_alone
     }
@@ -282,8 +294,47 @@ impl Server {
     pub(crate) fn value(&self, key: &str) -> Option<Found> {
         match self.state(key) {
             State::Value(found, _) => Some(found),
-            State::Absent | State::Lease(_) | State::Hold(..) => None,
+            _ => None,
         }
+    }
+
+    /// What stands there of tags: none of one that is lost or held.
+    fn stamps(&self, tags: &[String]) -> Vec<Option<u64>> {
+        let stamp = |tag: &String| match self.state(tag) {
+            State::Stamp(stamp) => Some(stamp),
+            _ => None,
+        };
+        tags.iter().map(stamp).collect()
+    }
+
+    /// The same, and makes those that are lost. `None` if one is held.
+    fn seeded(&self, tags: &[String]) -> Option<Vec<u64>> {
+        if tags.iter().any(|tag| matches!(self.state(tag), State::Hold(..))) {
+            return None;
+        }
+        let stamp = |tag: &String| {
+            if let State::Stamp(stamp) = self.state(tag) {
+                return stamp;
+            }
+            let mut world = self.world.lock().unwrap();
+            world.stamp += 1;
+            let stamp = world.stamp;
+            drop(world);
+            self.change(tag, |tag| tag.set(State::Stamp(stamp)));
+            stamp
+        };
+        Some(tags.iter().map(stamp).collect())
+    }
+
+    fn stamps_of(&self, key: &str) -> Vec<Option<u64>> {
+        let world = self.world.lock().unwrap();
+        let stamps = world.keys.get(key).map(|key| key.stamps.clone());
+        stamps.unwrap_or_default().into_iter().map(Some).collect()
+    }
+
+    /// What a lease or a hold has read of tags, which what is stored with it carries.
+    fn read(&self, token: Token) -> (Vec<(String, u64)>, bool) {
+        self.world.lock().unwrap().read.remove(&token).unwrap_or_default()
     }
 
     /// As if a process that no test plays had changed the key.
@@ -316,7 +367,7 @@ impl Server {
         // Who holds it no more is gone.
         key.state = match key.state() {
             state @ (State::Hold(..) | State::Absent) => state,
-            State::Lease(_) | State::Value(..) => key.state.clone(),
+            _ => key.state.clone(),
         };
         let result = change(key);
         drop(world);
@@ -448,8 +499,8 @@ impl Process {
 
     /// From now on every command fails.
     pub(crate) fn cut_off(&self) {
-        use Verb::{Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle};
-        for verb in [Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear] {
+        use Verb::{Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle, Stamps};
+        for verb in [Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear, Stamps] {
             self.fail(verb);
         }
     }
@@ -642,14 +693,38 @@ fn within_time<'a, T: Send + 'a>(
     })
 }
 
+impl Process {
+    /// Reads the stamps of tags of an entry.
+    async fn stamps(&self, key: &str, tags: &Tags) -> Result<Vec<Option<u64>>, Error> {
+        self.log("MGET", key);
+        self.pass(Verb::Stamps, At::Sent).await?;
+        let stamps = self.server.stamps(&tags.keys());
+        self.pass(Verb::Stamps, At::Answered).await?;
+        Ok(stamps)
+    }
+}
+
 impl Remote for Process {
-    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got> {
+    fn get<'a>(
+        &'a self,
+        key: &'a str,
+        tags: &'a Tags,
+        within: Duration,
+    ) -> Reply<'a, (Got, ReadStamps)> {
         within_time(within, async move {
             self.log("GET", key);
             self.pass(Verb::Get, At::Sent).await?;
-            let found = self.server.value(key);
+            let (found, stamps) = (self.server.value(key), self.server.stamps_of(key));
             self.pass(Verb::Get, At::Answered).await?;
-            Ok(found.map_or(Got::Nothing, Got::Found))
+            let Some(found) = found else {
+                return Ok((Got::Nothing, None));
+            };
+            if tags.known() == Some(&*stamps) {
+                return Ok((Got::Found(found), None));
+            }
+            let current = self.stamps(key, tags).await?;
+            let got = if current == stamps { Got::Found(found) } else { rejected(&found) };
+            Ok((got, Some(current)))
         })
     }
 
@@ -658,8 +733,9 @@ impl Remote for Process {
         key: &'a str,
         token: Token,
         seen: Seen,
+        tags: &'a Tags,
         within: Duration,
-    ) -> Reply<'a, Leased> {
+    ) -> Reply<'a, (Leased, ReadStamps)> {
         within_time(within, async move {
             self.log(
                 match &seen {
@@ -679,11 +755,37 @@ impl Remote for Process {
             };
             // A lease that nobody learns of is given back by the tier.
             let granted = GiveBack { server: &self.server, key, token };
-            let leased = self.send(Verb::Lease, key, effect).await;
-            if leased.is_ok() {
+            let leased = self.send(Verb::Lease, key, effect).await?;
+            if tags.is_empty() {
                 std::mem::forget(granted);
+                return Ok((leased, None));
             }
-            leased
+            let keys = tags.keys();
+            if leased != Leased::Granted {
+                std::mem::forget(granted);
+                let current = self.stamps(key, tags).await?;
+                let is_dead = current != self.server.stamps_of(key);
+                return Ok(match leased {
+                    Leased::Found(found) if is_dead => {
+                        // It would ask once more.
+                        let Got::Rejected(seen) = rejected(&found) else { unreachable!() };
+                        return self.lease(key, token, Seen::Rejected(seen), tags, within).await;
+                    }
+                    leased => (leased, Some(current)),
+                });
+            }
+            self.log("MGET", key);
+            self.pass(Verb::Stamps, At::Sent).await?;
+            let seeded = self.server.seeded(&keys);
+            self.pass(Verb::Stamps, At::Answered).await?;
+            let Some(stamps) = seeded else {
+                return Ok((Leased::Held, None));
+            };
+            std::mem::forget(granted);
+            let read = stamps.iter().copied().map(Some).collect();
+            let tags = (keys.into_iter().zip(stamps).collect(), tags.is_strict());
+            self.server.world.lock().unwrap().read.insert(token, tags);
+            Ok((leased, Some(read)))
         })
     }
 
@@ -703,7 +805,12 @@ impl Remote for Process {
     ) -> Reply<'a, bool> {
         within_time(within, async move {
             self.log("FILL", key);
-            self.send(Verb::Fill, key, |key| key.fill(token, value)).await
+            let (tags, is_strict) = self.server.read(token);
+            let (keys, stamps): (Vec<_>, Vec<_>) = tags.into_iter().unzip();
+            let then: Vec<_> = stamps.iter().copied().map(Some).collect();
+            let is_stored =
+                self.send(Verb::Fill, key, |key| key.fill(token, value, stamps)).await?;
+            Ok(is_stored && (!is_strict || self.server.stamps(&keys) == then))
         })
     }
 
@@ -721,12 +828,32 @@ impl Remote for Process {
 
     fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()> {
         let effect = move |key: &mut Key, hold: Hold| key.hold(hold.token, term, still);
-        Box::pin(self.send_all(Verb::Hold, holds.to_vec(), |hold| hold.key.clone(), effect))
+        Box::pin(async move {
+            let held = holds.to_vec();
+            let answers = self.send_all(Verb::Hold, held, |hold| hold.key.clone(), effect).await;
+            for hold in holds {
+                if let Some(stamps) = self.server.seeded(&hold.tags) {
+                    let tags = hold.tags.iter().cloned().zip(stamps).collect();
+                    self.server.world.lock().unwrap().read.insert(hold.token, (tags, false));
+                }
+            }
+            answers
+        })
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> Answers<'_, bool> {
-        let key_of = |settlement: &Settlement| settlement.hold.key.clone();
-        let effect = |key: &mut Key, Settlement { hold, value }| key.settle(hold.token, value);
+        let key_of = |(settlement, _): &(Settlement, Vec<u64>)| settlement.hold.key.clone();
+        let with_stamps = |settlement: Settlement| {
+            let Settlement { hold, value } = settlement;
+            let stamps: Vec<_> =
+                self.server.read(hold.token).0.into_iter().map(|(_, stamp)| stamp).collect();
+            let value = value.filter(|_| stamps.len() == hold.tags.len());
+            (Settlement { hold, value }, stamps)
+        };
+        let settlements = settlements.into_iter().map(with_stamps).collect();
+        let effect = |key: &mut Key, (settlement, stamps): (Settlement, _)| {
+            key.settle(settlement.hold.token, settlement.value, stamps)
+        };
         Box::pin(self.send_all(Verb::Settle, settlements, key_of, effect))
     }
 
@@ -776,6 +903,11 @@ impl Remote for Process {
             self.pass(Verb::Clear, At::Answered).await
         })
     }
+}
+
+/// What a reader says it has seen.
+fn rejected(found: &Found) -> Got {
+    Got::Rejected(Rejected(found.payload.to_vec()))
 }
 
 /// A value as another build of the program would have stored it.

@@ -26,8 +26,8 @@ use crate::{
     counters::{Counters, Functions},
     error::{ConfigError, Error, InstallError},
     key::{Instance, KeyText},
-    local::{Flights, Generations, Header, Store, Trust},
-    remote::{ClearRepair, Memory, Remote, Renewals, Repairs, Token},
+    local::{Flights, Generations, Header, Named, Store, Trust},
+    remote::{self, ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
 };
 use background::Background;
@@ -159,6 +159,37 @@ impl Cache {
         change::land(vec![Write::of_key(self, key)]).await
     }
 
+    /// Removes every entry that has the tag, with one command however many there are: what
+    /// `tags("team:{team}")` of [`#[cached]`](attr.cached.html) says of them, with its values.
+    ///
+    /// A value stands in a tag as it does in a [key](crate::Cached::key), with `:` and the like
+    /// escaped. Prefer [`#[invalidates(tag("team:{team}"))]`](attr.invalidates.html), which writes it.
+    ///
+    /// ```
+    /// # use larder::{Cache, cached};
+    /// #[cached(ttl = 60, key = "user:{team}:{id}", tags("team:{team}"))]
+    /// async fn get_user(team: u32, id: u64) -> String { format!("user {id} of {team}") }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), larder::Error> { Cache::memory().scope(async {
+    /// get_user(7, 42).await;
+    /// Cache::current().invalidate_tag("team:7").await?;
+    /// assert_eq!(get_user(7, 42).peek().await, None);
+    /// # Ok(()) }).await }
+    /// ```
+    ///
+    /// Once this has returned `Ok`, no call in this process returns a value from before; in others it
+    /// may for [`max_staleness`](CacheBuilder::max_staleness) more, unless the function says
+    /// `tags_strict` and `local = false`. Runs under way store nothing that is served afterwards.
+    ///
+    /// # Errors
+    ///
+    /// None in memory. With Redis: it did not land in time, or Redis refused it. Then this process
+    /// serves no entry of the tag any more, and repeats the invalidation until it has landed.
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
+        change::land(vec![Write::of_tag(self, KeyText::literal(tag))]).await
+    }
+
     /// Starts an invalidation around a change that no function wraps, such as a transaction.
     pub fn invalidation(&self) -> InvalidationBuilder {
         InvalidationBuilder::new(self.clone())
@@ -260,8 +291,13 @@ impl Inner {
         self.unheld.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn remote_key(&self, text: &KeyText) -> String {
-        text.to_text_of(&self.service)
+    /// Where it is in the remote tier.
+    pub(crate) fn remote_key(&self, name: &Named) -> String {
+        if name.is_tag {
+            remote::key_of_tag(&self.service, name)
+        } else {
+            name.text.to_text_of(&self.service)
+        }
     }
 }
 
@@ -272,8 +308,10 @@ impl Memory for Inner {
     }
 
     fn invalidated(&self, key: &str) {
-        let service = key.strip_prefix(&*self.service);
-        if let Some(key) = service.and_then(|key| key.strip_prefix(':')) {
+        let entry = || key.strip_prefix(&*self.service)?.strip_prefix(':');
+        if let Some(tag) = remote::tag_of_key(&self.service, key) {
+            Flights::hear(self, &self.flights.name_tag(KeyText::literal(tag)));
+        } else if let Some(key) = entry() {
             Flights::hear(self, &self.flights.name(KeyText::literal(key)));
         }
     }

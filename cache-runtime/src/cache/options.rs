@@ -6,7 +6,7 @@ use super::{Cache, scope};
 use crate::{
     call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
     clock::nanos,
-    key::{Jitter, KeyBytes, Lifetimes, Site, load_instance},
+    key::{Jitter, KeyBytes, KeyText, Lifetimes, MOST_TAGS, Site, load_instance},
 };
 
 /// How long [`Cache::get_or_load`] keeps what it loads.
@@ -19,15 +19,22 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy)]
 #[must_use]
-pub struct Options {
+pub struct Options<'a> {
     lifetimes: Lifetimes,
     version: u32,
+    tags: [&'a str; MOST_TAGS],
+    tag_count: u8,
 }
 
-impl Options {
+impl<'a> Options<'a> {
     /// The life of a stored value. Nothing is stored if it is zero.
     pub const fn ttl(ttl: Duration) -> Self {
-        Self { lifetimes: Lifetimes { ttl: nanos(ttl), ..Lifetimes::new() }, version: 0 }
+        Self {
+            lifetimes: Lifetimes { ttl: nanos(ttl), ..Lifetimes::new() },
+            version: 0,
+            tags: [""; MOST_TAGS],
+            tag_count: 0,
+        }
     }
 
     /// Adds 0 to `jitter` to each life, drawn for each value. Default: nothing.
@@ -46,6 +53,37 @@ impl Options {
     /// it. Default: as long as the value lives.
     pub const fn local(mut self, life: Duration) -> Self {
         self.lifetimes.local = nanos(life);
+        self
+    }
+
+    /// What the value is removed by together with others, as they are given:
+    /// [`Cache::invalidate_tag`] takes the same text. At most eight; more do not compile. Default:
+    /// none.
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # use larder::{Cache, Options};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::memory();
+    /// # let team = 7;
+    /// let options = Options::ttl(Duration::from_secs(60));
+    /// let tag = format!("team:{team}");
+    /// let load = async { Ok::<_, Infallible>("Ada".to_owned()) };
+    /// let name = cache.get_or_load("user:42:name", options.tags([&tag, "users"]), load).await?;
+    /// cache.invalidate_tag(&tag).await?;
+    /// # assert_eq!(name, "Ada");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn tags<const N: usize>(mut self, tags: [&'a str; N]) -> Self {
+        const { assert!(N <= MOST_TAGS, "a value has at most 8 tags") };
+        self.tags = [""; MOST_TAGS];
+        self.tag_count = 0;
+        while (self.tag_count as usize) < N {
+            self.tags[self.tag_count as usize] = tags[self.tag_count as usize];
+            self.tag_count += 1;
+        }
         self
     }
 
@@ -85,12 +123,17 @@ impl Cache {
     pub async fn get_or_load<T: Cacheable, E>(
         &self,
         key: &str,
-        options: Options,
+        options: Options<'_>,
         load: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let shape = Fallible::<T, E, _>::of_loader();
-        let instance = load_instance(TypeId::of::<T>(), options.version, shape.codec());
-        let key = KeyBytes::of_text(key);
+        let (version, tags) = (options.version, options.tag_count);
+        let instance = load_instance(TypeId::of::<T>(), version, tags, shape.codec());
+        let mut key = KeyBytes::of_text(key);
+        if tags > 0 {
+            let tags = options.tags.iter().take(usize::from(tags));
+            key.tag(tags.map(|tag| KeyText::literal(tag)).collect());
+        }
         let mut call = Call::given(self.clone(), scope(), key, instance);
         if options.lifetimes.local != u64::MAX {
             call.set_local(options.lifetimes.local);

@@ -19,8 +19,8 @@ use crate::{
     error::Error,
     key::{Apart, Instance, KeyBytes, KeyText, Lookup},
     local::{
-        Begun, Flights, Followed, Header, Kept, Lead, Mode, Outcome, SharedError, Stamp, WaitEdge,
-        follow,
+        Begun, Flights, Followed, Header, Kept, Lead, Mode, Outcome, SharedError, Stamp, Tags,
+        WaitEdge, follow,
     },
     remote::{self, Asked, Fetched, Read},
 };
@@ -367,7 +367,34 @@ impl Call {
     }
 
     pub(crate) fn text(&self) -> KeyText {
-        KeyText::render(self.instance.entity, self.key.as_slice(&mut [0; 9]))
+        KeyText::render(self.instance.entity, self.key.own(&mut [0; 9]))
+    }
+
+    /// Whether its entries have tags.
+    #[inline]
+    pub(crate) fn is_tagged(&self) -> bool {
+        self.instance.entity.is_tagged()
+    }
+
+    /// Its tags, where its entries have any.
+    pub(crate) fn tags(&self) -> Option<Tags> {
+        if !self.is_tagged() {
+            return None;
+        }
+        let flights = &self.cache.flights;
+        let given = self.key.apart.as_ref().map_or(&[][..], |apart| &apart.tags);
+        Some(if given.is_empty() {
+            let parts = &mut [0; 9];
+            let parts = self.key.as_slice(parts);
+            Tags::of(flights, KeyText::of_tags(self.instance.entity.tags.all, parts))
+        } else {
+            Tags::of(flights, given.iter().cloned())
+        })
+    }
+
+    /// Whether the stamps of its tags are read with every value.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.instance.site.tags_strict
     }
 
     #[inline]
@@ -397,7 +424,7 @@ impl Call {
         if !cache.is_enabled() {
             return None;
         }
-        let entry = cache.store.get(self.lookup())?;
+        let entry = cache.store.get(self)?;
         if !cache.is_valid(&entry.header, cache.time.now()) {
             return None;
         }
@@ -422,7 +449,7 @@ impl Call {
 
     fn find_here(&self) -> Option<Kept> {
         let cache = self.cache();
-        let entry = cache.store.peek(self.lookup()).filter(|_| cache.is_enabled())?;
+        let entry = cache.store.peek(self).filter(|_| cache.is_enabled())?;
         (cache.is_valid(&entry.header, cache.time.now()) && self.reads(&entry)).then_some(entry)
     }
 
@@ -517,7 +544,7 @@ impl Call {
             slot: stamp.slot,
             generation: stamp.generation,
             function: self.instance.number as u16,
-            weight: self.cache().store.weigh(self.lookup(), measure),
+            weight: self.cache().store.weigh(self, measure),
         }
     }
 
@@ -538,7 +565,7 @@ impl Call {
             {
                 remote.attend();
             }
-            lead.land_stored(self.lookup(), entry);
+            lead.land_stored(self, entry);
         } else {
             lead.land(Outcome::Value(entry));
         }

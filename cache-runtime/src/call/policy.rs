@@ -284,7 +284,8 @@ fn was_negative(value: AnyValue) -> bool {
 
 /// What memory has for a call, as its output.
 pub(crate) fn hit<S: Shape>(call: &Call) -> Option<S::Output> {
-    match S::Keep::take(Store::hit(call)?) {
+    let kept = if S::IS_TAGGED { Store::hit_tagged(call) } else { Store::hit(call) };
+    match S::Keep::take(kept?) {
         Ok(value) => Some(S::value(value)),
         other => {
             let output = joined::<S>(other);

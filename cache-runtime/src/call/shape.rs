@@ -229,6 +229,8 @@ pub trait Shape: Copy {
     type Error;
     type Keep: Keep<Self::Value>;
     const READS_NONE: bool;
+    /// The entries have tags.
+    const IS_TAGGED: bool = false;
     fn codec(self) -> &'static Codec;
     fn split(output: Self::Output) -> Split<Self::Value, Self::Error>;
     fn value(value: Self::Value) -> Self::Output;
@@ -251,6 +253,49 @@ pub trait HasNone {}
 )]
 #[doc(hidden)]
 pub trait HasError {}
+
+/// A shape whose entries have tags.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged<S>(S);
+
+/// `tags("team:{team}")`
+pub fn tagged<S>(shape: S) -> Tagged<S> {
+    Tagged(shape)
+}
+
+impl<S: HasNone> HasNone for Tagged<S> {}
+
+impl<S: HasError> HasError for Tagged<S> {}
+
+impl<S: Shape> Shape for Tagged<S> {
+    type Output = S::Output;
+    type Value = S::Value;
+    type Error = S::Error;
+    type Keep = S::Keep;
+    const READS_NONE: bool = S::READS_NONE;
+    const IS_TAGGED: bool = true;
+
+    fn codec(self) -> &'static Codec {
+        self.0.codec()
+    }
+
+    fn split(output: Self::Output) -> Split<Self::Value, Self::Error> {
+        S::split(output)
+    }
+
+    fn value(value: Self::Value) -> Self::Output {
+        S::value(value)
+    }
+
+    fn none() -> Option<Self::Output> {
+        S::none()
+    }
+
+    fn error(error: Self::Error) -> Self::Output {
+        S::error(error)
+    }
+}
 
 /// The return type of a function, before it is known which shape it has.
 #[doc(hidden)]

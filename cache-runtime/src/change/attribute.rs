@@ -1,9 +1,11 @@
 use std::{fmt, time::Duration};
 
-use super::{Writes, hold, hold_all, land};
+use super::{Write, Writes, hold, hold_all, land};
 use crate::{
+    cache::{AsCache, Cache},
     call::{Entry, Holds, IntoEntry},
     error::Error,
+    key::{KeyBytes, KeyText},
 };
 
 /// What `#[invalidates]` and `#[updates]` put around a body.
@@ -43,6 +45,17 @@ impl Change {
     /// An entry to invalidate: before the body, or after it.
     pub fn target(&mut self, entry: impl IntoEntry) {
         self.writes.all.push(entry.into_entry().write());
+    }
+
+    /// `tag("team:{team}")`, by its template and what stands in it.
+    pub fn tag(&mut self, template: &'static str, parts: KeyBytes) {
+        self.tag_in(&Cache::current(), template, parts);
+    }
+
+    /// The same with `cache = expr`.
+    pub fn tag_in(&mut self, cache: &impl AsCache, template: &'static str, parts: KeyBytes) {
+        let tag = KeyText::of_tag(template, parts.as_slice(&mut [0; 9]));
+        self.writes.all.push(Write::of_tag(cache.as_cache(), tag));
     }
 
     /// The entry of `#[updates]`.

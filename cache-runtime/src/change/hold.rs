@@ -6,7 +6,7 @@ use super::Target;
 use crate::{
     cache::Cache,
     call::{Call, Made},
-    local::{Flights, Kept, Stamp},
+    local::{Flights, Kept, Stamp, Tagged, Tags},
     remote::{Hold, Holding},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 /// and the hold lasts for its term at least.
 pub(super) struct Held {
     target: Target,
+    /// Of the entry, and what was known of them when it began.
+    tags: Option<Tagged>,
     /// In the remote tier, if there is one: whether or not it was granted, it is ended there.
     hold: Option<Hold>,
     holding: Arc<Holding>,
@@ -27,13 +29,16 @@ pub(super) struct Held {
 impl Held {
     /// Nothing of the entry is read or stored in this process from now on.
     pub(super) fn begin(target: Target) -> Self {
-        let Target { cache, name, .. } = &target;
-        Flights::hold(cache, name, target.lookup());
-        let hold = cache
-            .remote
-            .as_ref()
-            .map(|_| Hold { key: cache.remote_key(&name.text), token: cache.token() });
+        let Target { cache, name, call } = &target;
+        Flights::hold(cache, name, call.as_ref());
+        let tags = call.as_ref().and_then(Call::tags);
+        let hold = cache.remote.as_ref().map(|_| Hold {
+            key: cache.remote_key(name),
+            token: cache.token(),
+            tags: tags.iter().flat_map(Tags::iter).map(|tag| cache.remote_key(tag)).collect(),
+        });
         Self {
+            tags: tags.map(|tags| Tagged::begin(cache, tags)),
             hold,
             target,
             holding: Arc::default(),
@@ -97,8 +102,10 @@ impl Held {
     /// It has ended in the remote tier. The entry is kept if nobody else has changed it meanwhile.
     pub(super) fn settled(mut self, entry: Option<Kept>) {
         let Target { cache, name, call } = &self.target;
-        let is_kept = call.as_ref().is_some_and(Call::is_kept_here);
-        Flights::settle(cache, name, self.target.lookup(), entry.filter(|_| is_kept));
+        let is_kept = call.as_ref().is_some_and(Call::is_kept_here)
+            && !self.tags.as_ref().is_some_and(Tagged::was_pending);
+        let entry = entry.filter(|_| is_kept);
+        Flights::settle(cache, name, call.as_ref(), self.tags.as_ref(), entry);
         self.has_ended = true;
     }
 }
@@ -109,9 +116,9 @@ impl Drop for Held {
             return;
         }
         self.holding.abandon();
-        let Target { cache, name, .. } = &self.target;
-        let lookup = self.target.lookup();
-        let number = self.hold.as_ref().map(|_| Flights::suspend(cache, name, lookup));
+        let Target { cache, name, call } = &self.target;
+        let call = call.as_ref();
+        let number = self.hold.as_ref().map(|_| Flights::suspend(cache, name, call));
         // A COMMIT that is on its way takes effect while nobody stores, as it would if this process
         // had died. In the remote tier the hold ends by itself then.
         let rest = self.rest.take().zip(Handle::try_current().ok());
@@ -119,7 +126,7 @@ impl Drop for Held {
         // First pending, then not held any more: never neither.
         let resting = Resting(self.target.clone());
         if let Some((rest, runtime)) = rest {
-            Flights::outdate(cache, name, lookup);
+            Flights::outdate(cache, name, call);
             runtime.spawn(async move {
                 sleep(rest).await;
                 drop(resting);
@@ -137,7 +144,7 @@ struct Resting(Target);
 
 impl Drop for Resting {
     fn drop(&mut self) {
-        let Target { cache, name, .. } = &self.0;
-        Flights::settle(cache, name, self.0.lookup(), None);
+        let Target { cache, name, call } = &self.0;
+        Flights::settle(cache, name, call.as_ref(), None, None);
     }
 }

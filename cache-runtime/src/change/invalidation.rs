@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Write, Writes, hold_all, land};
-use crate::{cache::Cache, call::IntoEntry, error::Error};
+use crate::{cache::Cache, call::IntoEntry, error::Error, key::KeyText};
 
 /// An invalidation around a change that no function wraps, such as a transaction that begins in one
 /// place and ends in another. Made by [`Cache::invalidation`], which names the entries and is awaited
@@ -81,6 +81,12 @@ impl InvalidationBuilder {
     /// One more entry, by its [key](crate::Cached::key): `user:42`.
     pub fn key(mut self, key: &str) -> Self {
         self.writes.all.push(Write::of_key(&self.cache, key));
+        self
+    }
+
+    /// Every entry that has the tag, as in [`Cache::invalidate_tag`]: `team:7`.
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.writes.all.push(Write::of_tag(&self.cache, KeyText::literal(tag)));
         self
     }
 

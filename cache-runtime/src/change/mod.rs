@@ -18,7 +18,7 @@ use crate::{
     cache::Cache,
     call::{Call, Made},
     error::Error,
-    key::{KeyText, Lookup},
+    key::KeyText,
     local::{Flights, Kept, Named},
     remote::{self, Fill, Hold, Repair, Settlement},
 };
@@ -46,27 +46,23 @@ impl Drop for Writes {
     }
 }
 
-/// One entry that a writer changes.
+/// One entry that a writer changes, or a tag, and with it every entry that has it.
 pub(crate) struct Write {
     target: Target,
     held: Option<Held>,
     value: Option<Made>,
 }
 
-/// Which entry.
+/// Which entry, or which tag.
 #[derive(Clone)]
 struct Target {
     cache: Cache,
     name: Named,
-    /// Where it was named by a call.
+    /// Of an entry that was named by a call.
     call: Option<Call>,
 }
 
 impl Target {
-    fn lookup(&self) -> Option<Lookup<'_>> {
-        self.call.as_ref().map(Call::lookup)
-    }
-
     fn key(&self) -> String {
         self.name.text.to_text()
     }
@@ -81,7 +77,14 @@ impl Write {
 
     /// By a key as the user wrote it.
     pub(crate) fn of_key(cache: &Cache, key: &str) -> Self {
-        let name = cache.flights.name(KeyText::literal(key));
+        Self::of_name(cache, cache.flights.name(KeyText::literal(key)))
+    }
+
+    pub(crate) fn of_tag(cache: &Cache, tag: KeyText) -> Self {
+        Self::of_name(cache, cache.flights.name_tag(tag))
+    }
+
+    fn of_name(cache: &Cache, name: Named) -> Self {
         Self { target: Target { cache: cache.clone(), name, call: None }, held: None, value: None }
     }
 
@@ -107,13 +110,13 @@ impl Write {
 }
 
 fn outdate(target: &Target) {
-    Flights::outdate(&target.cache, &target.name, target.lookup());
+    Flights::outdate(&target.cache, &target.name, target.call.as_ref());
 }
 
 /// From now on this process neither reads nor stores the key, until its invalidation has landed.
 fn repair(target: &Target) -> Repair {
-    let Target { cache, name, .. } = target;
-    let number = Flights::suspend(cache, name, target.lookup());
+    let Target { cache, name, call } = target;
+    let number = Flights::suspend(cache, name, call.as_ref());
     Repair::armed(cache, name.clone(), number)
 }
 
@@ -236,7 +239,7 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, landing: &mut Landing) {
     for way in ways {
         match way {
             Way::Invalidation(repair, target) => {
-                keys.push(cache.remote_key(&target.name.text));
+                keys.push(cache.remote_key(&target.name));
                 invalidations.push((repair, target));
             }
             Way::Settlement(held, made) => {

@@ -5,7 +5,11 @@ use std::{
 
 use quick_cache::Equivalent;
 
-use super::part::{KeyPart, Nesting};
+use super::{
+    MOST_TAGS,
+    part::{KeyPart, Nesting},
+    text::KeyText,
+};
 use crate::cache::Cache;
 
 /// The parts of a key in canonical bytes. Up to `INLINE` of them in place, so that a hit
@@ -41,6 +45,9 @@ pub(crate) struct Apart {
     pub(crate) scope: Option<Cache>,
     /// The longest life in the memory of the process, if the site does not say it.
     pub(crate) local: Option<u64>,
+    /// Tags that the caller wrote, and how long the key is without them.
+    pub(crate) tags: Vec<KeyText>,
+    own: usize,
 }
 
 /// Four integers, or a UUID as text.
@@ -77,6 +84,39 @@ pub(crate) enum StoredKey {
     Short(ShortKey),
     /// The number of the entity in 4 bytes, and the parts.
     Long(Box<[u8]>),
+    /// Of an entry that has tags.
+    Tagged(Box<TaggedKey>),
+}
+
+/// Where the tags are that an entry has lies with its key, and not with its value: a look-up passes
+/// it anyway, and what has no tags is as it would be without it.
+#[derive(Clone)]
+pub(crate) struct TaggedKey {
+    pub(crate) key: StoredKey,
+    pub(crate) slots: Slots,
+}
+
+/// The slots of tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slots {
+    count: u8,
+    all: [u16; MOST_TAGS],
+}
+
+impl Slots {
+    pub(crate) fn of(slots: impl Iterator<Item = u16>) -> Self {
+        let mut of = Self { count: 0, all: [0; MOST_TAGS] };
+        for (place, slot) in of.all.iter_mut().zip(slots) {
+            *place = slot;
+            of.count += 1;
+        }
+        of
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u16] {
+        self.all.get(..usize::from(self.count)).unwrap_or(&self.all)
+    }
 }
 
 impl ShortKey {
@@ -106,12 +146,16 @@ impl Lookup<'_> {
         }
     }
 
-    pub(crate) fn to_stored(self) -> StoredKey {
-        match self {
+    pub(crate) fn to_stored(self, tags: Option<Slots>) -> StoredKey {
+        let key = match self {
             Self::Short(key) => StoredKey::Short(key),
             Self::Long(LongKey { entity, parts }) => {
                 StoredKey::Long([&entity.to_le_bytes(), parts].concat().into())
             }
+        };
+        match tags {
+            None => key,
+            Some(slots) => StoredKey::Tagged(Box::new(TaggedKey { key, slots })),
         }
     }
 }
@@ -154,6 +198,7 @@ impl Hash for StoredKey {
         match self {
             Self::Short(key) => key.hash(state),
             Self::Long(bytes) => long_key(bytes).hash(state),
+            Self::Tagged(tagged) => tagged.key.hash(state),
         }
     }
 }
@@ -187,6 +232,10 @@ impl PartialEq for StoredKey {
         match self {
             Self::Short(key) => key.equivalent(other),
             Self::Long(bytes) => long_key(bytes).equivalent(other),
+            // The tags follow from the key.
+            Self::Tagged(tagged) => {
+                matches!(other, Self::Tagged(other) if tagged.key == other.key)
+            }
         }
     }
 }
@@ -237,6 +286,29 @@ impl KeyBytes {
         let mut bytes = Self::new();
         bytes.append(text.as_bytes());
         bytes
+    }
+
+    /// Adds tags that the caller wrote. As many as the entity has: so their lengths, which come
+    /// last, can be told from what is before them.
+    pub(crate) fn tag(&mut self, tags: Vec<KeyText>) {
+        let own = self.as_slice(&mut [0; 9]).len();
+        for tag in &tags {
+            self.append(tag.as_bytes());
+        }
+        for tag in &tags {
+            self.append(&(tag.as_bytes().len() as u64).to_le_bytes());
+        }
+        let apart = self.apart.get_or_insert_default();
+        (apart.tags, apart.own) = (tags, own);
+    }
+
+    /// The parts that name the entry, without what is for tags that the caller wrote.
+    pub(crate) fn own<'a>(&'a self, place: &'a mut [u8; 9]) -> &'a [u8] {
+        let parts = self.as_slice(place);
+        match &self.apart {
+            Some(apart) if !apart.tags.is_empty() => parts.get(..apart.own).unwrap_or(parts),
+            _ => parts,
+        }
     }
 
     /// The parts; `place` is where an integer is written out.
@@ -490,13 +562,13 @@ mod tests {
             for (right, right_entity) in &keys {
                 let same = left.as_slice(&mut [0; 9]) == right.as_slice(&mut [0; 9])
                     && left_entity == right_entity;
-                let stored = right.lookup(*right_entity).to_stored();
+                let stored = right.lookup(*right_entity).to_stored(None);
                 let found = match left.lookup(*left_entity) {
                     Lookup::Short(key) => key.equivalent(&stored),
                     Lookup::Long(key) => key.equivalent(&stored),
                 };
                 assert_eq!(found, same);
-                assert_eq!(left.lookup(*left_entity).to_stored() == stored, same);
+                assert_eq!(left.lookup(*left_entity).to_stored(None) == stored, same);
             }
         }
     }

@@ -10,11 +10,14 @@
 mod bytes;
 mod part;
 mod site;
+mod tags;
 mod text;
 
-pub(crate) use bytes::{Apart, Lookup, StoredKey};
+pub(crate) use bytes::{Apart, Lookup, Slots, StoredKey};
 pub use bytes::{KeyBytes, KeyWriter};
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
 pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance};
+pub use tags::Tag;
+pub(crate) use tags::{MOST_TAGS, TagSet};
 pub(crate) use text::KeyText;

@@ -4,6 +4,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
+use super::tags::{Tag, TagSet};
 use crate::{cache::Installed, call::Codec, clock::MILLI, remote::fingerprint};
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
@@ -15,6 +16,9 @@ pub struct Site {
     version: u32,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) remote: bool,
+    tags: TagSet,
+    /// The stamps of the tags are read with every value.
+    pub(crate) tags_strict: bool,
     known: OnceLock<Known>,
 }
 
@@ -103,7 +107,7 @@ pub(crate) struct Instance {
     /// Whether the output has a `None`.
     pub(crate) reads_none: bool,
     pub(crate) codec: &'static Codec,
-    /// Of the value's type and the version: what a value in a remote tier is recognised by.
+    /// Of the value's type, the version and the tags: what a value in a remote tier is recognised by.
     pub(crate) fingerprint: u64,
     /// Known once there is one.
     installed: OnceLock<Installed>,
@@ -126,7 +130,7 @@ impl Instance {
         reads_none: bool,
         codec: &'static Codec,
     ) -> Self {
-        let fingerprint = fingerprint(codec.type_name(), entity.version);
+        let fingerprint = fingerprint(codec.type_name(), entity.version, entity.tags);
         Self {
             site,
             number,
@@ -140,14 +144,16 @@ impl Instance {
     }
 }
 
-/// What a key belongs to: a template or a function, with the type and version of its value. Two
-/// functions with one template and one type of value share it, and so their entries.
+/// What a key belongs to: a template or a function, with the type and version of its value, and its
+/// tags. Two functions with one template, one type of value and the same tags share it, and so their
+/// entries.
 #[derive(Debug)]
 pub(crate) struct Entity {
     pub(crate) number: u32,
     pub(crate) name: Name,
     pub(crate) value: TypeId,
     pub(crate) version: u32,
+    pub(crate) tags: TagSet,
     /// Above zero for a function whose path another function has, too.
     pub(crate) ordinal: usize,
 }
@@ -158,8 +164,16 @@ pub(crate) enum Name {
     Template(&'static str),
     /// The path of a function, and the address of its site.
     Function { path: &'static str, site: usize },
-    /// A key that the caller wrote: `Cache::get_or_load`.
-    Load,
+    /// A key that the caller wrote, with so many tags: `Cache::get_or_load`.
+    Load { tags: u8 },
+}
+
+impl Entity {
+    /// Whether its entries have tags.
+    #[inline]
+    pub(crate) fn is_tagged(&self) -> bool {
+        !self.tags.all.is_empty() || matches!(self.name, Name::Load { tags: 1.. })
+    }
 }
 
 /// What `Cache::get_or_load` counts under.
@@ -167,8 +181,9 @@ static LOADS: Site = Site::new();
 
 /// Entities are made once and live as long as the process: as many as there are annotated
 /// functions and instances of generic ones.
-static ENTITIES: RwLock<BTreeMap<(Name, TypeId, u32), &'static Entity>> =
-    RwLock::new(BTreeMap::new());
+static ENTITIES: RwLock<Entities> = RwLock::new(BTreeMap::new());
+
+type Entities = BTreeMap<(Name, TypeId, u32, TagSet), &'static Entity>;
 
 /// The instances of generic functions but for the first of each, by site, path and value. So are
 /// the loads of every type but one.
@@ -188,6 +203,8 @@ impl Site {
             version: 0,
             lifetimes: Lifetimes::new(),
             remote: true,
+            tags: TagSet::NONE,
+            tags_strict: false,
             known: OnceLock::new(),
         }
     }
@@ -240,6 +257,19 @@ impl Site {
         self
     }
 
+    /// `own` is how many parts a key has for itself: what follows is for the tags alone.
+    #[must_use]
+    pub const fn tags(mut self, tags: &'static [Tag], own: usize) -> Self {
+        self.tags = TagSet { all: tags, own };
+        self
+    }
+
+    #[must_use]
+    pub const fn tags_strict(mut self) -> Self {
+        self.tags_strict = true;
+        self
+    }
+
     /// What the calls of this instance have in common. `path` is the path of a closure in it.
     #[inline]
     pub(crate) fn instance<V: 'static>(
@@ -282,7 +312,7 @@ impl Site {
             let mut sites = SITES.write().unwrap_or_else(PoisonError::into_inner);
             let number = sites.len() as u32;
             sites.push(self);
-            let entity = entity(self.name(path), value, self.version);
+            let entity = entity(self.name(path), value, self.version, self.tags);
             Known {
                 function: without_parameters(function_of(path)).into(),
                 path,
@@ -307,7 +337,7 @@ impl Site {
             return instance;
         }
         let number = self.known.get().map_or(0, |known| known.first.number);
-        let entity = entity(name, value, version);
+        let entity = entity(name, value, version, self.tags);
         let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
         instances.entry(wanted).or_insert_with(|| {
             Box::leak(Box::new(Instance::new(self, number, entity, reads_none, codec)))
@@ -329,15 +359,16 @@ impl Site {
     }
 }
 
-/// What loads of this type have in common, under keys that the caller wrote.
+/// What loads of this type have in common, under keys that the caller wrote, with so many tags.
 pub(crate) fn load_instance(
     value: TypeId,
     version: u32,
+    tags: u8,
     codec: &'static Codec,
 ) -> &'static Instance {
     // Known first, for its number; under a name that no load has.
     LOADS.instance::<()>("larder::Cache::get_or_load::{{closure}}", codec, false);
-    LOADS.other_instance(Name::Load, value, version, codec, false)
+    LOADS.other_instance(Name::Load { tags }, value, version, codec, false)
 }
 
 /// The function of a site, by its number.
@@ -371,8 +402,8 @@ fn without_parameters(path: &str) -> String {
 }
 
 /// The entity of that name, made when it is asked for the first time.
-pub(crate) fn entity(name: Name, value: TypeId, version: u32) -> &'static Entity {
-    let wanted = (name, value, version);
+pub(crate) fn entity(name: Name, value: TypeId, version: u32, tags: TagSet) -> &'static Entity {
+    let wanted = (name, value, version, tags);
     if let Some(entity) = ENTITIES.read().unwrap_or_else(PoisonError::into_inner).get(&wanted) {
         return entity;
     }
@@ -382,20 +413,16 @@ pub(crate) fn entity(name: Name, value: TypeId, version: u32) -> &'static Entity
     }
     let ordinal = match name {
         Name::Function { path, site } => ordinal(&entities, path, site),
-        Name::Template(_) | Name::Load => 0,
+        Name::Template(_) | Name::Load { .. } => 0,
     };
     let number = entities.len() as u32;
-    let entity = Box::leak(Box::new(Entity { number, name, value, version, ordinal }));
+    let entity = Box::leak(Box::new(Entity { number, name, value, version, tags, ordinal }));
     entities.insert(wanted, entity);
     entity
 }
 
 /// Which of the functions of this path the one at `site` is, in the order of their first calls.
-fn ordinal(
-    entities: &BTreeMap<(Name, TypeId, u32), &'static Entity>,
-    path: &str,
-    site: usize,
-) -> usize {
+fn ordinal(entities: &Entities, path: &str, site: usize) -> usize {
     let mut others = Vec::new();
     for entity in entities.values() {
         if let Name::Function { path: same, site: other } = entity.name

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::{
     bytes::tag,
     site::{Entity, Name},
+    tags::Tag,
 };
 
 /// A text longer than this keeps a readable head and ends in the SHA-256 of the whole.
@@ -26,6 +27,12 @@ impl KeyText {
     /// give texts that differ, as long as they come from one function.
     pub(crate) fn render(entity: &Entity, parts: &[u8]) -> Self {
         let mut text = Text(SmallVec::new());
+        let parts = if entity.tags.own == usize::MAX {
+            parts
+        } else {
+            let rest = Parts { rest: parts }.skip(entity.tags.own);
+            &parts[..parts.len() - rest.len()]
+        };
         match entity.name {
             Name::Template(template) => render_template(template, parts, &mut text),
             Name::Function { path, .. } => {
@@ -37,9 +44,36 @@ impl KeyText {
                 text.byte(b':');
                 text.digest(parts);
             }
-            Name::Load => text.raw(parts),
+            Name::Load { .. } => text.raw(parts),
         }
         text.shortened()
+    }
+
+    /// The text of a tag, of a template and its parts.
+    pub(crate) fn of_tag(template: &'static str, parts: &[u8]) -> Self {
+        let mut text = Text(SmallVec::new());
+        render_template(template, parts, &mut text);
+        text.shortened()
+    }
+
+    /// The texts of the tags of a call, by the parts of its key.
+    pub(crate) fn of_tags(tags: &'static [Tag], parts: &[u8]) -> impl Iterator<Item = Self> {
+        let mut each: SmallVec<[&[u8]; 8]> = SmallVec::new();
+        let mut rest = parts;
+        while !rest.is_empty() {
+            let after = Parts { rest }.skip(1);
+            each.push(&rest[..rest.len() - after.len()]);
+            rest = after;
+        }
+        let part = move |at: &usize| each.get(*at).copied().unwrap_or_default();
+        tags.iter().map(move |tag| match tag.parts {
+            [one] => Self::of_tag(tag.template, part(one)),
+            many => {
+                let parts: SmallVec<[u8; 64]> =
+                    many.iter().flat_map(|at| part(at).iter().copied()).collect();
+                Self::of_tag(tag.template, &parts)
+            }
+        })
     }
 
     /// A text as the user wrote it: `Cache::invalidate("user:42")`.
@@ -69,6 +103,12 @@ impl KeyText {
     pub(crate) fn to_text(&self) -> String {
         // It is UTF-8: made of it, and cut at the boundaries of characters.
         String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyText").field(&self.to_text()).finish()
     }
 }
 
@@ -254,6 +294,36 @@ impl<'a> Parts<'a> {
 
     fn at(&self, tag: u8) -> bool {
         self.rest.first().is_none_or(|first| *first == tag)
+    }
+
+    /// What is behind so many parts.
+    fn skip(mut self, parts: usize) -> &'a [u8] {
+        // How many brackets are open, and how many parts are left outside of them.
+        let (mut open, mut left) = (0usize, parts);
+        while (left > 0 || open > 0) && !self.rest.is_empty() {
+            let length = match self.tag() {
+                tag::UNSIGNED | tag::NEGATIVE => 8,
+                tag::UNSIGNED_WIDE | tag::NEGATIVE_WIDE | tag::IPV6 => 16,
+                tag::IPV4 => 4,
+                tag::STR => self.length(),
+                tag::TUPLE | tag::LIST | tag::CUSTOM => {
+                    open += 1;
+                    continue;
+                }
+                // The part inside follows.
+                tag::SOME => continue,
+                tag::CLOSE => {
+                    open = open.saturating_sub(1);
+                    0
+                }
+                _ => 0,
+            };
+            self.take(length);
+            if open == 0 {
+                left -= 1;
+            }
+        }
+        self.rest
     }
 
     fn render_next(&mut self, strictness: Strictness, text: &mut Text) {

@@ -21,13 +21,16 @@ use hashbrown::HashTable;
 use tokio::{sync::Notify, time::Instant};
 
 use self::pending::Pending;
-use super::store::{Evicted, Generations, Kept};
+use super::{
+    store::{Evicted, Generations, Kept},
+    tags::{Bumps, Known, Tagged, Tags},
+};
 use crate::{
     cache::Cache,
     call::Call,
     clock::nanos,
     counters::{Count, Counters},
-    key::{KeyText, Lookup},
+    key::KeyText,
     remote::{self, Token},
     sync::{
         Mutex, MutexGuard,
@@ -45,14 +48,18 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 /// Of a flight in a process that nobody else tells anything.
 const EVERYBODY: u32 = u32::MAX;
 
+/// What the hash of a tag has beside its text.
+const TAG: u8 = 1;
+
 /// An error that followers get a copy of, erased.
 pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
 
 /// The loads under way.
 #[derive(Debug)]
 pub(crate) struct Flights {
-    /// How many keys are pending, so that a read need not look for its own where none is.
+    /// How many keys and tags are pending, so that a read need not look for its own where none is.
     pending: AtomicUsize,
+    pub(super) bumps: Bumps,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
@@ -61,26 +68,37 @@ pub(crate) struct Flights {
 const SHARDS: usize = if cfg!(shuttle) { 4 } else { 64 };
 
 #[derive(Debug)]
-struct Shard {
+pub(super) struct Shard {
     /// By text and type of value. Several may stand for one key: one that can be joined, and
     /// others that cannot any more but may still store.
     flights: HashTable<Arc<Flight>>,
-    /// Keys that somebody in this process is changing: nothing is read or stored for them.
+    /// Keys and tags that somebody in this process is changing: nothing is read or stored for them.
     pending: HashTable<Pending>,
+    /// Stamps of tags in the remote tier.
+    pub(super) known: HashTable<Known>,
     /// How many flights and invalidations began here: which of two began first.
     begun: u64,
 }
 
-/// A key by its text, with the hash that its shard and slot go by.
+/// A key or a tag by its text, with the hash that its shard and slot go by.
 #[derive(Clone)]
 pub(crate) struct Named {
     pub(crate) text: KeyText,
+    pub(crate) is_tag: bool,
     hash: u64,
 }
 
 impl Named {
     pub(crate) fn slot(&self) -> u16 {
         Generations::slot(self.hash)
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.is_tag == other.is_tag && self.text == other.text
     }
 }
 
@@ -90,8 +108,9 @@ pub(crate) struct Flight {
     name: Named,
     value: TypeId,
     version: u32,
-    /// The generation of the key's slot, before the load.
+    /// The generation of the key's slot before the load, and with it those of its tags.
     generation: AtomicU32,
+    tags: Option<Box<Tagged>>,
     /// The order in which the flights of a shard began.
     number: u64,
     /// Whether a caller may still join; not once its followers' patience has ended.
@@ -189,6 +208,7 @@ impl Flights {
     pub(crate) fn new() -> Self {
         Self {
             pending: AtomicUsize::new(0),
+            bumps: Bumps::default(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: RandomState::default(),
         }
@@ -196,10 +216,16 @@ impl Flights {
 
     pub(crate) fn name(&self, text: KeyText) -> Named {
         let hash = self.hasher.hash_one(text.as_bytes());
-        Named { text, hash }
+        Named { text, is_tag: false, hash }
     }
 
-    fn shard(&self, name: &Named) -> MutexGuard<'_, Shard> {
+    /// The same for a tag, which is none of the keys, whatever its text.
+    pub(crate) fn name_tag(&self, text: KeyText) -> Named {
+        let hash = self.hasher.hash_one((text.as_bytes(), TAG));
+        Named { text, is_tag: true, hash }
+    }
+
+    pub(super) fn shard(&self, name: &Named) -> MutexGuard<'_, Shard> {
         lock(&self.shards[name.hash as usize % SHARDS])
     }
 
@@ -207,20 +233,21 @@ impl Flights {
     pub(crate) fn begin(cache: &Cache, call: &Call, mode: Mode, now: u64) -> Begun {
         let name = cache.flights.name(call.text());
         let slot = name.slot();
+        let tags = call.tags().map(|tags| Box::new(Tagged::begin(cache, tags)));
         let mut dead = None;
         let mut shard = cache.flights.shard(&name);
         if mode != Mode::Refresh && !shard.is_pending(&name) {
             // Somebody may have landed since the caller looked.
-            if let Some(entry) = cache.store.peek(call.lookup()) {
+            if let Some(entry) = cache.store.peek(call) {
                 if cache.is_valid(&entry.header, now) && call.reads(&entry) {
                     return Begun::Hit(entry);
                 }
-                dead = cache.store.remove(call.lookup());
+                dead = cache.store.remove(call);
             }
         }
         match mode {
             Mode::Load | Mode::Overdue => {
-                if let Some(flight) = shard.joinable(&name, call) {
+                if let Some(flight) = shard.joinable(&name, call, tags.as_deref()) {
                     flight.followers.fetch_add(1, Relaxed);
                     let joined = Joined {
                         moment: flight.moment.load(Relaxed),
@@ -242,11 +269,12 @@ impl Flights {
             cache: cache.clone(),
             value: call.instance.entity.value,
             version: call.instance.entity.version,
-            generation: AtomicU32::new(cache.generations.at(slot)),
+            generation: AtomicU32::new(whole(cache.generations.at(slot), tags.as_deref())),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
             patient: matches!(mode, Mode::Load | Mode::Refresh),
-            superseded: AtomicBool::new(false),
+            superseded: AtomicBool::new(tags.as_ref().is_some_and(|tags| tags.was_pending())),
+            tags,
             vacant: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
             function: AtomicU32::new(0),
@@ -272,6 +300,11 @@ impl Flights {
     }
 }
 
+/// The generation of a key's slot with those of its tags.
+fn whole(generation: u32, tags: Option<&Tagged>) -> u32 {
+    generation.wrapping_add(tags.map_or(0, Tagged::sum))
+}
+
 impl Shard {
     fn new() -> Self {
         Self {
@@ -279,13 +312,17 @@ impl Shard {
             // have to clean up.
             flights: HashTable::with_capacity(14),
             pending: HashTable::new(),
+            known: HashTable::new(),
             begun: 0,
         }
     }
 
-    fn joinable(&self, name: &Named, call: &Call) -> Option<&Arc<Flight>> {
+    fn joinable(&self, name: &Named, call: &Call, tags: Option<&Tagged>) -> Option<&Arc<Flight>> {
         self.flights.find(name.hash, |flight| {
-            flight.is_of(name) && flight.is_for(call) && flight.joinable.load(Relaxed)
+            flight.is_of(name)
+                && flight.is_for(call)
+                && flight.joinable.load(Relaxed)
+                && flight.has_still(tags.map(Tagged::tags))
         })
     }
 
@@ -375,13 +412,30 @@ impl Flight {
         is_proven || self.cache.is_young(self.loaded.load(Relaxed), now)
     }
 
-    /// Whether its slot has moved since the load began.
+    /// Whether its slot or that of a tag has moved since the load began.
     fn is_outdated(&self) -> bool {
-        self.cache.generations.at(self.name.slot()) != self.generation.load(Relaxed)
+        let generations = &self.cache.generations;
+        let tags = self.tags.as_ref().map_or(0, |tags| generations.sum(&tags.slots()));
+        let now = generations.at(self.name.slot()).wrapping_add(tags);
+        now != self.generation.load(Relaxed)
     }
 
     fn is_of(&self, name: &Named) -> bool {
-        self.name.hash == name.hash && self.name.text == name.text
+        self.name.is(name)
+    }
+
+    /// Whether these are its tags, and none of them was bumped since the load began.
+    fn has_still(&self, tags: Option<&Tags>) -> bool {
+        match (&self.tags, tags) {
+            (None, None) => true,
+            (Some(tagged), Some(tags)) => tagged.is_of(tags) && !tagged.are_bumped(&self.cache),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    /// What it was known of its tags when the load began.
+    pub(crate) fn tags(&self) -> Option<&Tagged> {
+        self.tags.as_deref()
     }
 
     fn is_for(&self, call: &Call) -> bool {
@@ -464,11 +518,18 @@ impl Lead {
         if self.may_be_kept() {
             return;
         }
+        if let Some(tags) = flight.tags() {
+            tags.begin_anew(&flight.cache);
+            if tags.was_pending() {
+                return;
+            }
+        }
         let mut shard = flight.shard();
         if shard.is_pending(&flight.name) {
             return;
         }
-        flight.generation.store(flight.cache.generations.at(flight.name.slot()), Relaxed);
+        let generation = flight.cache.generations.at(flight.name.slot());
+        flight.generation.store(whole(generation, flight.tags()), Relaxed);
         flight.superseded.store(false, Relaxed);
         // It may have been taken off.
         shard.remove(flight);
@@ -587,12 +648,13 @@ impl Lead {
     }
 
     /// Keeps the entry, if it may, and gives it to the followers.
-    pub(crate) fn land_stored(self, key: Lookup<'_>, entry: Kept) {
+    pub(crate) fn land_stored(self, call: &Call, entry: Kept) {
         let flight = &*self.flight;
         let mut shard = flight.shard();
         let mut evicted = Evicted::default();
         if self.may_be_kept() && !shard.is_pending(&flight.name) {
-            evicted = flight.cache.store.insert(key, entry.clone());
+            let tags = flight.tags().map(Tagged::slots);
+            evicted = flight.cache.store.insert(call, tags, entry.clone());
             shard.supersede_older(flight);
         } else if !flight.token_used.load(Relaxed) {
             self.refused();

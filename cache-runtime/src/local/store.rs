@@ -1,6 +1,8 @@
 use std::{
     any::Any,
+    cell::Cell,
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Arc,
         atomic::{
@@ -11,14 +13,14 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use quick_cache::{Lifecycle, Weighter, sync::Cache};
+use quick_cache::{Equivalent, Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
     call::Call,
     clock::{MILLI, Time},
     counters::{Count, Functions},
-    key::{Lookup, StoredKey},
+    key::{Lookup, Slots, StoredKey},
 };
 
 /// An entry in memory: a value, and what decides whether it may be served.
@@ -41,7 +43,7 @@ pub(crate) struct Header {
     /// From the beginning of the run that it comes from until then, in milliseconds, rounded up: 8
     /// bytes less in each entry than the moment itself.
     pub(crate) span: u32,
-    /// The generation of the slot before the load.
+    /// The generation of the slot before the load; of an entry that has tags, the sum of it and theirs.
     pub(crate) generation: u32,
     /// In units of the store's bound.
     pub(crate) weight: u32,
@@ -113,6 +115,15 @@ impl Generations {
         self.0[slot as usize % SLOTS].load(Ordering::Acquire)
     }
 
+    /// Of the slots of tags together. They only grow, so the sum is as it was if each of them is.
+    #[inline]
+    pub(crate) fn sum(&self, slots: &Slots) -> u32 {
+        match slots.as_slice() {
+            [one] => self.at(*one),
+            all => all.iter().fold(0, |sum, slot| sum.wrapping_add(self.at(*slot))),
+        }
+    }
+
     /// Outdates every entry of the slot.
     pub(crate) fn bump(&self, slot: u16) -> u32 {
         self.0[slot as usize % SLOTS].fetch_add(1, Ordering::AcqRel).wrapping_add(1)
@@ -161,8 +172,9 @@ impl Store {
         Self { entries, bound }
     }
 
-    pub(crate) fn get(&self, key: Lookup<'_>) -> Option<Kept> {
-        self.entries.get(&key)
+    pub(crate) fn get(&self, call: &Call) -> Option<Kept> {
+        let sum = Cell::new(0);
+        self.entries.get(&Query::of(call, &sum)).map(|entry| entry.beside(&sum))
     }
 
     /// What memory has for a call, if it may be served; counted as a hit.
@@ -171,22 +183,29 @@ impl Store {
         Entries::hit(call)
     }
 
+    /// The same for a call whose entries have tags.
+    #[inline]
+    pub(crate) fn hit_tagged(call: &Call) -> Option<AnyValue> {
+        Entries::hit_tagged(call)
+    }
+
     /// As `get`, but does not count as a use of the entry.
-    pub(crate) fn peek(&self, key: Lookup<'_>) -> Option<Kept> {
-        self.entries.peek(&key)
+    pub(crate) fn peek(&self, call: &Call) -> Option<Kept> {
+        let sum = Cell::new(0);
+        self.entries.peek(&Query::of(call, &sum)).map(|entry| entry.beside(&sum))
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn insert(&self, key: Lookup<'_>, entry: Kept) -> Evicted {
-        let key = key.to_stored();
+    pub(crate) fn insert(&self, call: &Call, tags: Option<Slots>, entry: Kept) -> Evicted {
+        let key = call.lookup().to_stored(tags);
         let mut evicted = Evicted { inserted: Some(key.clone()), entries: SmallVec::new() };
         self.entries.insert_with_lifecycle(key, entry, &mut evicted);
         evicted
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn remove(&self, key: Lookup<'_>) -> Option<Kept> {
-        self.entries.remove(&key).map(|(_, entry)| entry)
+    pub(crate) fn remove(&self, call: &Call) -> Option<Kept> {
+        self.entries.remove(&Query::of(call, &Cell::new(0))).map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -194,11 +213,12 @@ impl Store {
     }
 
     /// The weight of an entry, in units of the bound; `measure` says its bytes.
-    pub(crate) fn weigh(&self, key: Lookup<'_>, measure: impl FnOnce() -> u64) -> u32 {
+    pub(crate) fn weigh(&self, call: &Call, measure: impl FnOnce() -> u64) -> u32 {
         let Some(most) = self.bound.bytes else {
             return 1;
         };
-        let bytes = measure() + key.length() + OVERHEAD;
+        let tags = if call.is_tagged() { OVERHEAD_OF_TAGS } else { 0 };
+        let bytes = measure() + call.lookup().length() + OVERHEAD + tags;
         // At least its share, so that there are never more entries than `capacity`, either.
         let share = most.div_ceil(self.bound.entries as u64);
         u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
@@ -211,6 +231,7 @@ type Entries = Cache<StoredKey, Kept, Weigh, RandomState, Evictions>;
 /// makes that a part of it. It knows nothing of the types of values, so it is compiled once.
 trait Hits {
     fn hit(call: &Call) -> Option<AnyValue>;
+    fn hit_tagged(call: &Call) -> Option<AnyValue>;
 }
 
 impl Hits for Entries {
@@ -233,10 +254,104 @@ impl Hits for Entries {
         counters.add(Count::Hits, 1);
         Some(value)
     }
+
+    #[inline(never)]
+    fn hit_tagged(call: &Call) -> Option<AnyValue> {
+        let Lookup::Short(key) = call.lookup() else {
+            return Some(call.hit()?.value);
+        };
+        let (cache, counters) = call.cache().with_counters(call.instance);
+        let now = Time::Kernel.now();
+        if !cache.trust.allows_hits(now) {
+            return Some(call.hit()?.value);
+        }
+        let sum = Cell::new(0);
+        let query = Tagged { key, generations: &cache.generations, sum: &sum };
+        let Kept { header, value } = cache.store.entries.get(&query)?.beside(&sum);
+        if !cache.is_current(&header, now) {
+            return None;
+        }
+        counters.add(Count::Hits, 1);
+        Some(value)
+    }
+}
+
+/// Looks up an entry that has tags, and sums up the generations of these where it is found.
+struct Tagged<'a, K> {
+    key: K,
+    generations: &'a Generations,
+    sum: &'a Cell<u32>,
+}
+
+impl<K: Hash> Hash for Tagged<'_, K> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl<K: Equivalent<StoredKey>> Equivalent<StoredKey> for Tagged<'_, K> {
+    #[inline]
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        let StoredKey::Tagged(tagged) = stored else {
+            return false;
+        };
+        let is_found = self.key.equivalent(&tagged.key);
+        if is_found {
+            self.sum.set(self.generations.sum(&tagged.slots));
+        }
+        is_found
+    }
+}
+
+/// A look-up of either kind.
+enum Query<'a> {
+    Plain(Lookup<'a>),
+    Tagged(Tagged<'a, Lookup<'a>>),
+}
+
+impl<'a> Query<'a> {
+    fn of(call: &'a Call, sum: &'a Cell<u32>) -> Self {
+        let key = call.lookup();
+        if call.is_tagged() {
+            Self::Tagged(Tagged { key, generations: &call.cache().generations, sum })
+        } else {
+            Self::Plain(key)
+        }
+    }
+}
+
+impl Hash for Query<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Plain(key) | Self::Tagged(Tagged { key, .. }) => key.hash(state),
+        }
+    }
+}
+
+impl Equivalent<StoredKey> for Query<'_> {
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        match self {
+            Self::Plain(key) => key.equivalent(stored),
+            Self::Tagged(tagged) => tagged.equivalent(stored),
+        }
+    }
+}
+
+impl Kept {
+    /// What is left of the generation for the slot of the key, beside those of the tags now.
+    #[inline]
+    fn beside(mut self, tags: &Cell<u32>) -> Self {
+        self.header.generation = self.header.generation.wrapping_sub(tags.get());
+        self
+    }
 }
 
 /// What the store needs for an entry beside its key and value, as `scripts/bench memory` has it.
 const OVERHEAD: u64 = 128;
+
+/// And for its tags.
+const OVERHEAD_OF_TAGS: u64 = 64;
 
 #[derive(Debug, Clone)]
 struct Weigh;

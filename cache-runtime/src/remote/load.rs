@@ -5,14 +5,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use hmac_sha256::Hash;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Fill, Found, Got, Leased, Reason, Rejected, Remote, Seen, Token};
+use super::{Fill, Found, Got, Leased, Reason, Rejected, Remote, Seen, Tags, Token};
 use crate::{
     cache::Cache,
     call::Call,
     clock::nanos,
     error::Error,
-    key::Instance,
-    local::{Flight, Header, Kept, Lead, Outcome, Stamp},
+    key::{Instance, TagSet},
+    local::{Flight, Header, Kept, Lead, Outcome, Stamp, Tagged},
 };
 
 /// How long a load waits on after the lease has ended that it waited for.
@@ -54,24 +54,27 @@ pub(crate) struct Asked {
 /// Reads the remote tier, without asking for the lease and without keeping what it has.
 pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use<> {
     let (cache, instance) = (call.cache().clone(), call.instance);
-    let key = readable(&cache, call).and_then(|_| {
-        let text = call.text();
-        let key = cache.remote_key(&text);
+    let named = readable(&cache, call).and_then(|_| {
+        let name = cache.flights.name(call.text());
+        let tags = call.tags();
+        let mut names = std::iter::once(&name).chain(tags.iter().flat_map(|tags| tags.iter()));
         let is_pending =
-            cache.flights.has_pending() && cache.flights.is_pending(&cache.flights.name(text));
+            cache.flights.has_pending() && names.any(|name| cache.flights.is_pending(name));
         if is_pending {
             cache.repairs.attend(&cache);
+            return None;
         }
-        (!is_pending).then_some(key)
+        Some((cache.remote_key(&name), Tags::of(&cache, tags.as_ref(), call.is_strict())))
     });
     async move {
         let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
-        let (Some(key), Some(remote)) = (key, &cache.remote) else {
+        let (Some((key, tags)), Some(remote)) = (named, &cache.remote) else {
             return nothing(Seen::Nothing, Duration::ZERO);
         };
         let since = Instant::now();
         let now = cache.time.now();
-        let seen = match remote.get(&key, cache.settings.redis_budget).await {
+        let got = remote.get(&key, &tags, cache.settings.redis_budget).await;
+        let seen = match got.map(|got| learned(&tags, got)) {
             Ok(Got::Found(found)) => match read(instance, Header::of_read(now, &found), &found) {
                 Some(entry) => return Read::Value(entry),
                 None => Seen::Rejected(found.seen()),
@@ -84,6 +87,12 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
         };
         nothing(seen, since.elapsed())
     }
+}
+
+/// What was answered, without the stamps that were read with it.
+fn learned<T>(tags: &Tags, (answer, read): (T, super::ReadStamps)) -> T {
+    tags.learn(&read);
+    answer
 }
 
 /// What the remote tier has, for a call that runs nothing.
@@ -138,11 +147,12 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
     if lead.token().is_some() {
         return Fetched::Run(lead);
     }
-    if cache.flights.is_pending(lead.name()) {
+    let has_pending_tag = lead.flight().tags().is_some_and(Tagged::was_pending);
+    if has_pending_tag || cache.flights.is_pending(lead.name()) {
         cache.repairs.attend(cache);
         return Fetched::Run(lead);
     }
-    let key = cache.remote_key(&lead.name().text);
+    let key = cache.remote_key(lead.name());
     let looked = match asked {
         None => look(lead, &call, &key).await,
         Some(Asked { seen, spent }) => {
@@ -155,6 +165,26 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
         // In a place of its own, so that the state of a hit is small.
         looked => Box::pin(fetch_leased(looked, &call, &key)).await,
     }
+}
+
+/// Those of a load, to be asked for.
+fn tags_of(lead: &Lead, is_strict: bool) -> Tags {
+    let flight = lead.flight();
+    Tags::of(flight.cache(), flight.tags().map(Tagged::tags), is_strict)
+}
+
+/// Asks for the lease.
+async fn lease(
+    remote: &dyn Remote,
+    lead: &Lead,
+    call: &Call,
+    key: &str,
+    token: Token,
+    seen: Seen,
+) -> Result<Leased, Error> {
+    let tags = tags_of(lead, call.is_strict());
+    let leased = ask(lead, |left| remote.lease(key, token, seen, &tags, left)).await?;
+    Ok(learned(&tags, leased))
 }
 
 /// What a look came to.
@@ -172,9 +202,11 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
     let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
         return Looked::Fetched(Fetched::Run(lead));
     };
+    let tags = tags_of(&lead, call.is_strict());
     let mark = lead.mark();
     let since = Instant::now();
-    let looked = match remote.get(key, left).await {
+    let got = remote.get(key, &tags, left).await;
+    let looked = match got.map(|got| learned(&tags, got)) {
         Ok(Got::Found(found)) => match use_found(call, lead, &found, mark) {
             // It needs no more of its budget.
             Ok(fetched) => return Looked::Fetched(fetched),
@@ -211,7 +243,7 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
             return Fetched::Run(lead);
         };
         let mark = lead.mark();
-        match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
+        match lease(&**remote, &lead, call, key, token, seen).await {
             Ok(Leased::Granted) => {
                 granted(&lead, token, key);
                 return Fetched::Run(lead);
@@ -262,7 +294,7 @@ async fn fetch_rejected(
     let cache = call.cache();
     if let Some(remote) = readable(cache, call) {
         let seen = Seen::Rejected(seen);
-        match ask(&lead, |left| remote.lease(key, token, seen, left)).await {
+        match lease(&**remote, &lead, call, key, token, seen).await {
             Ok(Leased::Granted) => granted(&lead, token, key),
             Ok(Leased::Held) => lead.keep_nothing(),
             _ => {}
@@ -370,11 +402,11 @@ async fn store(
     let Some(remote) = readable(cache, call) else {
         return Err(Error::Unavailable);
     };
-    let key = cache.remote_key(&lead.name().text);
+    let key = cache.remote_key(lead.name());
     if lead.is_superseded() {
         // An invalidation of this process came between; the lease is of no use to anybody.
         let released = ask(lead, |_| remote.release(&key, token)).await?;
-        return Ok(Stored::No { was_current: released });
+        return Ok(Stored::No { was_current: released && !call.is_strict() });
     }
     let value = encoded(call, entry, life, lead.cost())?;
     let is_stored = ask(lead, |left| remote.fill(&key, token, value, left)).await?;
@@ -408,18 +440,23 @@ pub(crate) fn give_back(flight: &Flight) {
     let (Some(token), Some(remote)) = (flight.unused_token(), flight.cache().remote.clone()) else {
         return;
     };
-    let key = flight.cache().remote_key(&flight.name().text);
+    let key = flight.cache().remote_key(flight.name());
     flight.cache().background.spawn(async move {
         // A lease that is not released expires.
         let _ = remote.release(&key, token).await;
     });
 }
 
-/// Of a value's type and a function's version: what a reader compares before it decodes.
-pub(crate) fn fingerprint(type_name: &str, version: u32) -> u64 {
+/// Of a value's type and a function's version and tags: what a reader compares before it decodes.
+pub(crate) fn fingerprint(type_name: &str, version: u32, tags: TagSet) -> u64 {
     let mut hash = Hash::new();
     hash.update(version.to_le_bytes());
     hash.update(type_name);
+    for tag in tags.all {
+        // No type and no template has such a byte, and the next one has an end.
+        hash.update([u8::MAX]);
+        hash.update(tag.template);
+    }
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);
     u64::from_le_bytes(first)

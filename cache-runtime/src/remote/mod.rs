@@ -11,6 +11,7 @@ mod load;
 mod redis;
 mod renewals;
 mod repairs;
+mod tags;
 
 use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Weak, time::Duration};
 
@@ -21,6 +22,8 @@ pub(crate) use load::{
 pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::{Holding, Renewals};
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
+pub use tags::{ReadStamps, Tags};
+pub(crate) use tags::{TAGS, key_of_tag, tag_of_key};
 
 use crate::{blob::Codec, error::Error, stats::RedisStats};
 
@@ -30,12 +33,20 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 /// An answer for each of several keys, in their order. All of them are attempted.
 pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, Error>>> + Send + 'a>>;
 
-/// A tier that several processes share. Keys come with the service: `shop:user:42`.
+/// A tier that several processes share. Keys come with the service: `shop:user:42`. Those of tags
+/// begin with a colon: `:larder:shop:team:7`.
 pub trait Remote: Send + Sync + 'static {
-    /// What stands there, if the answer comes `within` this time.
-    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got>;
+    /// What stands there, if the answer comes `within` this time. A value whose stamps are not those
+    /// of the tags is one that nobody can use; before it says so, the tier reads them.
+    fn get<'a>(
+        &'a self,
+        key: &'a str,
+        tags: &'a Tags,
+        within: Duration,
+    ) -> Reply<'a, (Got, ReadStamps)>;
 
-    /// Asks to be the one that runs the function.
+    /// Asks to be the one that runs the function, and reads the stamps of the tags, which what is
+    /// filled will carry: they are from before the run. If a tag is held, so is the entry.
     ///
     /// A lease that is granted to a caller who does not learn of it, because the answer came late or
     /// the future was dropped, is given back by the tier.
@@ -44,13 +55,15 @@ pub trait Remote: Send + Sync + 'static {
         key: &'a str,
         token: Token,
         seen: Seen,
+        tags: &'a Tags,
         within: Duration,
-    ) -> Reply<'a, Leased>;
+    ) -> Reply<'a, (Leased, ReadStamps)>;
 
     /// Makes a lease last as long as a new one, and says whether the token still stands.
     fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Stores a value if the token still stands, and says whether it did.
+    /// Stores a value if the token still stands, and says whether it did. False as well if the tags
+    /// count strictly and their stamps have changed since the lease: nobody will be served it.
     fn fill<'a>(
         &'a self,
         key: &'a str,
@@ -62,8 +75,8 @@ pub trait Remote: Send + Sync + 'static {
     /// Gives a lease back without a value, and says whether the token was found.
     fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Removes value and lease of each key, for good by the time of its answer, and tells all
-    /// processes. A hold stays, and its writers learn that they were not alone.
+    /// Removes value and lease of each key, or the stamp of each tag, for good by the time of its
+    /// answer, and tells all processes. A hold stays, and its writers learn that they were not alone.
     fn invalidate<'a>(&'a self, keys: &'a [String]) -> Answers<'a, ()>;
 
     /// Says that writers are in the middle of a change, for so long at most, or that they still are:
@@ -103,7 +116,7 @@ pub trait Memory: Send + Sync {
     /// The moment, by the clock that `proven` is told by.
     fn now(&self) -> u64;
 
-    /// Somebody has changed a key, or is about to.
+    /// Somebody has changed a key or a tag, or is about to.
     fn invalidated(&self, key: &str);
 
     /// Somebody has invalidated everything.
@@ -123,6 +136,8 @@ pub struct Hold {
     pub key: String,
     /// Names it.
     pub token: Token,
+    /// Where the stamps are of the tags that its value is to carry.
+    pub tags: Vec<String>,
 }
 
 /// How a hold ends.

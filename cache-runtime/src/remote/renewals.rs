@@ -142,7 +142,7 @@ impl Terms {
             };
             if stands && now.duration_since(term.renewed) >= term.length / 3 {
                 term.renewed = now;
-                let hold = Hold { key: term.key.clone(), token: term.token };
+                let hold = Hold { key: term.key.clone(), token: term.token, tags: Vec::new() };
                 due.push((term.of.clone(), hold, term.lasts));
             }
             stands

@@ -52,7 +52,7 @@ impl Work {
     }
 }
 
-/// What did not land of a key.
+/// What did not land of a key or a tag.
 #[derive(Debug, Clone)]
 struct Owed {
     name: Named,
@@ -77,7 +77,7 @@ impl Repairs {
     /// was one.
     pub(crate) fn add(&self, cache: &Cache, name: Named, number: u64, hold: Option<Token>) {
         let mut work = self.work();
-        let owed = work.keys.entry(cache.remote_key(&name.text)).or_insert_with(|| Owed {
+        let owed = work.keys.entry(cache.remote_key(&name)).or_insert_with(|| Owed {
             name,
             number,
             holds: Vec::new(),
@@ -202,7 +202,7 @@ async fn repair_some(cache: &Cache, remote: &dyn Remote, owed: &[(String, Owed)]
         is_landing = true;
         Flights::confirm(cache, name, *number);
         settlements.extend(holds.iter().map(|token| Settlement {
-            hold: Hold { key: key.clone(), token: *token },
+            hold: Hold { key: key.clone(), token: *token, tags: Vec::new() },
             value: None,
         }));
         let mut work = cache.repairs.work();

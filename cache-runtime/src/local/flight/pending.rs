@@ -2,8 +2,12 @@
 
 use hashbrown::hash_table::Entry;
 
-use super::{Evicted, Flight, Flights, Named, SeqCst, Shard, lock};
-use crate::{cache::Inner, key::Lookup, local::store::Kept};
+use super::{Evicted, Flight, Flights, Named, SeqCst, Shard, lock, whole};
+use crate::{
+    cache::Inner,
+    call::Call,
+    local::{store::Kept, tags::Tagged},
+};
 
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -23,9 +27,9 @@ pub(crate) struct Before(Box<[u64]>);
 impl Flights {
     /// Outdates what memory has of the key, and what is being loaded: no later call joins it,
     /// and it stores nothing.
-    pub(crate) fn outdate(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
+    pub(crate) fn outdate(cache: &Inner, name: &Named, call: Option<&Call>) {
         let mut shard = cache.flights.shard(name);
-        let dead = shard.outdate(cache, name, key);
+        let dead = shard.outdate(cache, name, call);
         drop(shard);
         drop(dead);
     }
@@ -40,12 +44,12 @@ impl Flights {
 
     /// As `outdate`, and from now on nothing is read or stored for the key in this process,
     /// until `confirm` of this invalidation, which is numbered, or of a later one.
-    pub(crate) fn suspend(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) -> u64 {
+    pub(crate) fn suspend(cache: &Inner, name: &Named, call: Option<&Call>) -> u64 {
         let mut shard = cache.flights.shard(name);
         shard.begun += 1;
         let number = shard.begun;
         shard.change_pending(&cache.flights, name, |pending| pending.newest = number);
-        let dead = shard.outdate(cache, name, key);
+        let dead = shard.outdate(cache, name, call);
         drop(shard);
         drop(dead);
         number
@@ -67,15 +71,17 @@ impl Flights {
 
     /// A writer begins a change: until it has settled, nothing is read or stored for the key in this
     /// process.
-    pub(crate) fn hold(cache: &Inner, name: &Named, key: Option<Lookup<'_>>) {
+    pub(crate) fn hold(cache: &Inner, name: &Named, call: Option<&Call>) {
         // To drop what stands there may run code of the user, which is not to contend with this.
-        Self::outdate(cache, name, key);
+        Self::outdate(cache, name, call);
         let mut shard = cache.flights.shard(name);
-        let dead = shard.outdate(cache, name, key);
+        let dead = shard.outdate(cache, name, call);
         shard.change_pending(&cache.flights, name, |pending| {
             pending.contend();
             pending.holds += 1;
         });
+        // What has begun since the one above, and did not see that it is pending.
+        move_slot(cache, name);
         drop(shard);
         drop(dead);
     }
@@ -83,7 +89,7 @@ impl Flights {
     /// The change that a writer holds is over: what is being loaded may be from before it.
     pub(crate) fn overtake(cache: &Inner, name: &Named) {
         let mut shard = cache.flights.shard(name);
-        cache.generations.bump(name.slot());
+        move_slot(cache, name);
         shard.take_off(name, |_| true, Flight::supersede);
     }
 
@@ -92,7 +98,8 @@ impl Flights {
     pub(crate) fn settle(
         cache: &Inner,
         name: &Named,
-        key: Option<Lookup<'_>>,
+        call: Option<&Call>,
+        tags: Option<&Tagged>,
         entry: Option<Kept>,
     ) {
         let mut shard = cache.flights.shard(name);
@@ -102,11 +109,12 @@ impl Flights {
             was_alone = pending.holds == 0 && !pending.contended && pending.newest == 0;
             pending.contended &= pending.holds > 0;
         });
-        let dead = shard.outdate(cache, name, key);
+        let dead = shard.outdate(cache, name, call);
         let mut evicted = Evicted::default();
-        if let (true, Some(key), Some(mut entry)) = (was_alone, key, entry) {
-            entry.header.generation = cache.generations.at(name.slot());
-            evicted = cache.store.insert(key, entry);
+        if let (true, Some(call), Some(mut entry)) = (was_alone, call, entry) {
+            // Nobody has changed the key meanwhile, but somebody may have bumped a tag.
+            entry.header.generation = whole(cache.generations.at(name.slot()), tags);
+            evicted = cache.store.insert(call, tags.map(Tagged::slots), entry);
         }
         drop(shard);
         drop((dead, evicted));
@@ -161,21 +169,29 @@ impl Flights {
     }
 }
 
+/// Under the lock of the shard.
+fn move_slot(cache: &Inner, name: &Named) {
+    if name.is_tag {
+        cache.flights.bumps.add(name);
+    }
+    cache.generations.bump(name.slot());
+}
+
 impl Shard {
     pub(super) fn outdate(
         &mut self,
         cache: &Inner,
         name: &Named,
-        key: Option<Lookup<'_>>,
+        call: Option<&Call>,
     ) -> Option<Kept> {
         self.bump(cache, name);
         self.take_off(name, |_| true, Flight::supersede);
-        key.and_then(|key| cache.store.remove(key))
+        call.and_then(|call| cache.store.remove(call))
     }
 
     /// What memory has of the key is outdated, and a writer of it knows that it was not alone.
     fn bump(&mut self, cache: &Inner, name: &Named) {
-        cache.generations.bump(name.slot());
+        move_slot(cache, name);
         if let Some(pending) = self.pending.find_mut(name.hash, |pending| pending.is_of(name)) {
             pending.contend();
         }
@@ -216,7 +232,7 @@ impl Shard {
 
 impl Pending {
     fn is_of(&self, name: &Named) -> bool {
-        self.name.text == name.text
+        self.name.is(name)
     }
 
     /// Lets the writers that hold it, if there are any, know that they were not alone.

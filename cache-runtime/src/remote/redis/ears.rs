@@ -44,9 +44,9 @@ impl Listener for Ears {
             return;
         }
         match (message.kind, self.memory()) {
-            (Kind::Invalidated, Some(memory)) => memory.invalidated(message.text),
+            (Kind::Invalidated | Kind::Tag, Some(memory)) => memory.invalidated(message.text),
             (Kind::Clear, Some(memory)) => memory.cleared(),
-            (Kind::Wake | Kind::Tag, _) | (_, None) => {}
+            (Kind::Wake, _) | (_, None) => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod ears;
 mod failure;
 mod race;
 mod scripts;
+mod stamps;
 mod subscriber;
 mod supervisor;
 mod tier;

@@ -6,6 +6,7 @@
 
 mod entry;
 mod service;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use redis::{Cmd, Value};
 pub(crate) use self::{
     entry::{Ask, Fill, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
     service::{Clear, Policy, Service},
+    tag::{Seed, Seeded},
 };
 use crate::remote::Token;
 
@@ -53,6 +55,7 @@ scripts! {
     INVALIDATE: "key.lua" "invalidate.lua";
     HOLD: "key.lua" "hold.lua";
     SETTLE: "key.lua" "settle.lua";
+    SEED: "key.lua" "seed.lua";
     SERVICE: "stamp.lua" "service.lua";
     CLEAR: "stamp.lua" "clear.lua";
 }
@@ -134,6 +137,11 @@ impl Rest {
 
 fn bytes(Token(token): Token) -> [u8; 16] {
     token.to_be_bytes()
+}
+
+/// The longest expiry that Redis takes.
+pub(super) const fn longest() -> Duration {
+    Duration::from_millis(LONGEST)
 }
 
 /// Milliseconds that Redis takes for an expiry.

@@ -25,6 +25,7 @@ use super::{
     failure::Failure,
     race::{Either, race},
     scripts::{self, Answer, Ask, Command, Policy},
+    stamps::{self, Grant, Kept, Stamp},
     subscriber::{Kind, Message},
     url::Address,
     waiters::{Waiter, Waiters},
@@ -34,8 +35,8 @@ use crate::{
     blob::{self, Compression, Decoded, EncodeError, Header, Stamps},
     error::Error,
     remote::{
-        Answers, Fill, Found, Got, Hold, Leased, Memory, Payload, Reason, Rejected, Remote, Reply,
-        Seen, Settlement, Token,
+        Answers, Fill, Found, Got, Hold, Leased, Memory, Payload, ReadStamps, Reason, Rejected,
+        Remote, Reply, Seen, Settlement, TAGS, Tags, Token,
     },
     stats::RedisStats,
     sync::{Mutex, lock},
@@ -67,6 +68,8 @@ struct Inner {
     /// Those who asked for a lease and may have to wait: they hear what comes after LEASE.
     parked: Mutex<HashMap<String, Waiter>>,
     grants: Mutex<HashMap<Token, Grant>>,
+    /// The stamps of tags that need not be kept any longer than they are.
+    kept: Kept,
     /// Also the channel of its messages.
     service_key: String,
     budget: Duration,
@@ -78,17 +81,6 @@ struct Inner {
     owed: Arc<()>,
 }
 
-/// What a lease brought along that its fill needs.
-#[derive(Debug, Clone, Copy)]
-struct Grant {
-    /// The service's stamp, read with the lease and so before the run.
-    stamp: Option<u64>,
-    /// The server's time in milliseconds, and the moment when it arrived here. It was read
-    /// before that: a value seems older by the way of the answer than it is, never younger.
-    server: u64,
-    at: Instant,
-}
-
 /// So many of a kind at most; they are given back by those who took them, or were forgotten.
 const MOST: usize = 4096;
 
@@ -97,7 +89,7 @@ const RETRY: Duration = Duration::from_millis(50);
 
 impl RedisTier {
     pub(crate) fn new(settings: TierSettings) -> Self {
-        let service_key = format!(":larder:{}", settings.service);
+        let service_key = [TAGS, &settings.service].concat();
         let random = Arc::clone(&settings.random);
         let waiters = Waiters::new(move || random());
         let ears = Ears::new(waiters, (settings.random)().to_be_bytes());
@@ -118,6 +110,7 @@ impl RedisTier {
             ears,
             parked: Mutex::default(),
             grants: Mutex::default(),
+            kept: Kept::default(),
             service_key,
             budget: settings.budget,
             lease: settings.lease,
@@ -142,8 +135,13 @@ impl RedisTier {
 }
 
 impl Remote for RedisTier {
-    fn get<'a>(&'a self, key: &'a str, within: Duration) -> Reply<'a, Got> {
-        Box::pin(self.inner.get(key, within))
+    fn get<'a>(
+        &'a self,
+        key: &'a str,
+        tags: &'a Tags,
+        within: Duration,
+    ) -> Reply<'a, (Got, ReadStamps)> {
+        Box::pin(self.inner.get(key, tags, within))
     }
 
     fn lease<'a>(
@@ -151,13 +149,14 @@ impl Remote for RedisTier {
         key: &'a str,
         token: Token,
         seen: Seen,
+        tags: &'a Tags,
         within: Duration,
-    ) -> Reply<'a, Leased> {
+    ) -> Reply<'a, (Leased, ReadStamps)> {
         Box::pin(async move {
             let inner = &self.inner;
             inner.park(key);
-            let leased = inner.lease(key, token, seen, within).await;
-            if !matches!(leased, Ok(Leased::Busy)) {
+            let leased = inner.lease(key, token, seen, tags, within).await;
+            if !matches!(leased, Ok((Leased::Busy, _))) {
                 let waiter = lock(&inner.parked).remove(key);
                 drop(waiter);
             }
@@ -204,7 +203,8 @@ impl Remote for RedisTier {
                 .zip(&messages)
                 .map(|(key, message)| scripts::Invalidate { key, channel, message })
                 .collect();
-            inner.run_all(&commands).await.into_iter().map(|answer| answer.map(drop)).collect()
+            let answers = inner.run_all(&commands, Vec::new()).await;
+            answers.into_iter().map(|answer| answer.map(drop)).collect()
         })
     }
 
@@ -269,7 +269,12 @@ impl Remote for RedisTier {
 }
 
 impl Inner {
-    async fn get(&self, key: &str, within: Duration) -> Result<Got, Error> {
+    async fn get(
+        &self,
+        key: &str,
+        tags: &Tags,
+        within: Duration,
+    ) -> Result<(Got, ReadStamps), Error> {
         let sent = Instant::now();
         let mut get = Cmd::with_capacity(2, 3 + key.len());
         get.arg("GET").arg(key);
@@ -277,10 +282,11 @@ impl Inner {
             let reading = live.reading();
             let age = sent.saturating_duration_since(reading.sent);
             let now = reading.server_millis(sent);
-            (age <= self.max_staleness).then_some((live, reading.stamp, now))
+            let tags = tags.known().filter(|_| age <= self.max_staleness)?;
+            Some((live, Current { service: reading.stamp, tags }, now))
         });
-        let Some((live, stamp, now)) = known else {
-            return Box::pin(self.get_with_stamp(get, sent, within)).await;
+        let Some((live, current, now)) = known else {
+            return Box::pin(self.get_with_stamps(get, tags, sent, within)).await;
         };
         let permit = self.connection.begin()?;
         let mut wire = live.wire.clone();
@@ -294,39 +300,48 @@ impl Inner {
         let value = self.connection.end(&live, within, answered);
         drop(permit);
         let Some(bytes) = bytes(value)? else {
-            return Ok(Got::Nothing);
+            return Ok((Got::Nothing, None));
         };
         match judge(bytes, Some(now)) {
             // What is known here may be older than the value.
-            Judged::Value(value) if value.stamp != stamp => {
-                let current = Box::pin(self.current_stamp(left(within, sent))).await?;
-                Ok(Judged::Value(value).got(current))
+            Judged::Value(value) if !value.is_of(current) => {
+                let within = left(within, sent);
+                let (service, read) = Box::pin(self.current_stamps(tags, within)).await?;
+                let current = Current { service, tags: read.as_deref().unwrap_or_default() };
+                Ok((Judged::Value(value).got(current), read))
             }
-            judged => Ok(judged.got(stamp)),
+            judged => Ok((judged.got(current), None)),
         }
     }
 
-    /// The value and the stamp on the same way.
-    async fn get_with_stamp(
+    /// The value and the stamps on the same way.
+    async fn get_with_stamps(
         &self,
         get: Cmd,
+        tags: &Tags,
         sent: Instant,
         within: Duration,
-    ) -> Result<Got, Error> {
-        let mut both = Pipeline::new();
-        both.add_command(get).add_command(self.read_stamp());
-        let answer = self.connection.run(Request::Pipeline(both), within).await?;
-        let [value, stamp] = two(answer)?;
-        let stamp = self.noted(&stamp, sent)?;
+    ) -> Result<(Got, ReadStamps), Error> {
+        let mut all = Pipeline::new();
+        // In this order: of a value that is newer than its stamps nobody could tell that it is.
+        all.add_command(get);
+        for command in self.read_stamps(&tags.keys()) {
+            all.add_command(command);
+        }
+        let answer = self.connection.run(Request::Pipeline(all), within).await?;
+        let (value, stamps) = first(answer)?;
+        let (service, read) = self.noted(&stamps, tags, sent)?;
         let value = match value {
             Value::ServerError(error) => Err(Failure::of_server(&error)),
             value => Ok(value),
         };
         let Some(bytes) = bytes(value)? else {
-            return Ok(Got::Nothing);
+            return Ok((Got::Nothing, read));
         };
         // Without one before, there is a connection by now.
-        Ok(judge(bytes, self.server_millis(sent)).got(stamp))
+        let judged = judge(bytes, self.server_millis(sent));
+        let current = Current { service, tags: read.as_deref().unwrap_or_default() };
+        Ok((judged.got(current), read))
     }
 
     async fn lease(
@@ -334,8 +349,9 @@ impl Inner {
         key: &str,
         token: Token,
         seen: Seen,
+        tags: &Tags,
         within: Duration,
-    ) -> Result<Leased, Error> {
+    ) -> Result<(Leased, ReadStamps), Error> {
         let since = Instant::now();
         let (ask, mut seen) = match seen {
             Seen::Nothing => (Ask::Load, Rejected::default()),
@@ -344,63 +360,108 @@ impl Inner {
         };
         // A value that comes in between and cannot be used is replaced in a second attempt.
         for _ in 0..2 {
-            let (leased, stamp) = self.ask(key, token, ask, &seen.0, left(within, since)).await?;
+            let within = left(within, since);
+            let (leased, service, read) = self.ask(key, token, ask, &seen.0, tags, within).await?;
             let (bytes, is_stale) = match leased {
-                scripts::Leased::Granted(_) => return Ok(Leased::Granted),
-                scripts::Leased::Busy(_) => return Ok(Leased::Busy),
-                scripts::Leased::Held => return Ok(Leased::Held),
-                scripts::Leased::Newer => return Ok(Leased::Newer),
+                scripts::Leased::Granted(_) => return Ok((Leased::Granted, read)),
+                scripts::Leased::Busy(_) => return Ok((Leased::Busy, read)),
+                scripts::Leased::Held => return Ok((Leased::Held, read)),
+                scripts::Leased::Newer => return Ok((Leased::Newer, read)),
                 scripts::Leased::Late | scripts::Leased::Lost => {
                     return Err(Error::Timeout { budget: self.budget });
                 }
                 scripts::Leased::Found(bytes) => (bytes, false),
                 scripts::Leased::Stale(bytes) => (bytes, true),
             };
+            let current = Current { service, tags: read.as_deref().unwrap_or_default() };
             match judge(bytes, self.server_millis(Instant::now())) {
-                Judged::Value(value) if value.stamp == stamp => {
+                Judged::Value(value) if value.is_of(current) => {
                     let life = if is_stale { value.stale } else { value.found.life };
-                    return Ok(if life.is_zero() {
+                    let leased = if life.is_zero() {
                         Leased::Busy
                     } else {
                         Leased::Found(Found { life, ..value.found })
-                    });
+                    };
+                    return Ok((leased, read));
                 }
                 Judged::Value(value) => seen = value.found.seen(),
                 Judged::Foreign(bytes) => seen = bytes,
                 Judged::Nothing => {}
-                Judged::Newer => return Ok(Leased::Newer),
+                Judged::Newer => return Ok((Leased::Newer, read)),
             }
         }
         // It changes faster than it can be asked for.
-        Ok(Leased::Busy)
+        Ok((Leased::Busy, None))
     }
 
-    /// LEASE, and the stamp that stands then.
+    /// LEASE, and the stamps that stand then.
     async fn ask(
         self: &Arc<Self>,
         key: &str,
         token: Token,
         ask: Ask,
         seen: &[u8],
+        tags: &Tags,
         within: Duration,
-    ) -> Result<(scripts::Leased, Option<u64>), Error> {
+    ) -> Result<(scripts::Leased, Option<u64>, ReadStamps), Error> {
         let sent = Instant::now();
         let not_after = self.not_after(sent, within);
         let command = scripts::Lease { key, token, term: self.lease, not_after, ask, seen };
-        let request = Request::all(&[command], Some(self.read_stamp())).ok_or(Error::Refused)?;
+        let keys = tags.keys();
+        let request = Request::all(&[command], self.read_stamps(&keys)).ok_or(Error::Refused)?;
         let (late, late_key) = (Arc::downgrade(self), key.to_owned());
         let on_late = move |answered| come_late(&late, late_key, token, answered);
         let answer = self.connection.run_or_late(request, within, on_late).await?;
         let at = Instant::now();
-        let [leased, stamp] = two(answer)?;
-        let stamp = self.noted(&stamp, sent)?;
+        let (leased, stamps) = first(answer)?;
         let Some(Answer { now, outcome }) = scripts::Lease::answer(leased) else {
             return Err(Failure::Garbage.into());
         };
-        if let scripts::Leased::Granted(_) = outcome {
-            self.grant(token, Grant { stamp, server: now, at });
+        let scripts::Leased::Granted(_) = outcome else {
+            let (service, read) = self.noted(&stamps, tags, sent)?;
+            return Ok((outcome, service, read));
+        };
+        let mut unclaimed = Unclaimed { inner: self, key, token, is_claimed: false };
+        let service = self.noted_service(stamps.first(), sent)?;
+        let read = stamps::read(stamps.get(1), keys.len())?;
+        let Some(seeded) = self.seeded(keys, &read, left(within, sent)).await? else {
+            // As if the entry were: what is made now could not be told from what is older.
+            return Ok((scripts::Leased::Held, service, None));
+        };
+        unclaimed.is_claimed = true;
+        let read = seeded.iter().map(|(_, stamp)| Some(*stamp)).collect();
+        let is_strict = tags.is_strict();
+        let grant = Grant { stamp: service, tags: Some(seeded), is_strict, server: now, at };
+        self.grant(token, grant);
+        Ok((outcome, service, Some(read)))
+    }
+
+    /// The stamps of these tags, of which so much was read: those that are lost are made. `None` if one
+    /// of them is held.
+    async fn seeded(
+        &self,
+        keys: Vec<String>,
+        read: &[Stamp],
+        within: Duration,
+    ) -> Result<Option<Vec<(String, u64)>>, Error> {
+        if read.contains(&Stamp::Held) {
+            return Ok(None);
         }
-        Ok((outcome, stamp))
+        let lost = keys.iter().zip(read).filter(|(_, stamp)| **stamp == Stamp::Lost);
+        let seeds: Vec<_> =
+            lost.map(|(key, _)| scripts::Seed { key, keep: stamps::KEPT }).collect();
+        let mut made = self.run_all_within(&seeds, Vec::new(), within).await.into_iter();
+        let mut all = Vec::with_capacity(keys.len());
+        for stamp in read {
+            all.push(match stamp {
+                Stamp::Is(stamp) => *stamp,
+                Stamp::Lost | Stamp::Held => match made.next().ok_or(Failure::Garbage)?? {
+                    scripts::Seeded::Stamp(stamp) => stamp,
+                    scripts::Seeded::Held => return Ok(None),
+                },
+            });
+        }
+        Ok(Some(keys.into_iter().zip(all).collect()))
     }
 
     fn grant(&self, token: Token, grant: Grant) {
@@ -427,7 +488,7 @@ impl Inner {
         let commands: Vec<_> = holds
             .iter()
             .zip(&messages)
-            .map(|(Hold { key, token }, message)| scripts::Hold {
+            .map(|(Hold { key, token, .. }, message)| scripts::Hold {
                 key,
                 token: *token,
                 term,
@@ -437,29 +498,41 @@ impl Inner {
                 message,
             })
             .collect();
-        let Some(request) = Request::all(&commands, Some(self.read_stamp())) else {
+        let tags: Vec<_> = holds.iter().flat_map(|hold| &hold.tags).cloned().collect();
+        let Some(request) = Request::all(&commands, self.read_stamps(&tags)) else {
             return Vec::new();
         };
         let answered = self.connection.run(request, self.budget).await;
         let at = Instant::now();
-        let (mut answers, stamp) = match answered {
-            Ok(Value::Array(mut answers)) if answers.len() == holds.len() + 1 => {
-                let stamp = answers.pop().map(|stamp| self.noted(&stamp, sent));
-                (answers, stamp.and_then(Result::ok).flatten())
+        let (mut answers, stamps) = match answered {
+            Ok(Value::Array(mut answers)) if answers.len() > holds.len() => {
+                let stamps = answers.split_off(holds.len());
+                (answers, stamps)
             }
             answered => {
                 let failure = answered.err().unwrap_or(Failure::Garbage);
                 return holds.iter().map(|_| Err(failure.into())).collect();
             }
         };
+        // What cannot be read keeps a value from being stored, and no hold from being one.
+        let stamp = self.noted_service(stamps.first(), sent).ok().flatten();
+        let mut tags = match stamps::read(stamps.get(1), tags.len()) {
+            Ok(read) => {
+                let left = left(self.budget, sent);
+                self.seeded(tags, &read, left).await.ok().flatten().map(Vec::into_iter)
+            }
+            Err(_) => None,
+        };
         let held = |(hold, answer): (&Hold, Value)| {
+            let tags = tags.as_mut().map(|tags| tags.take(hold.tags.len()).collect());
             let Answer { now, outcome } = answer_of::<scripts::Hold<'_>>(answer)?;
             match outcome {
                 scripts::Held::Late => Err(Error::Timeout { budget: self.budget }),
                 // What it began with is what its value is to be stored with.
                 scripts::Held::Alone | scripts::Held::Contended if still => Ok(()),
                 scripts::Held::Alone | scripts::Held::Contended => {
-                    self.grant(hold.token, Grant { stamp, server: now, at });
+                    let grant = Grant { stamp, tags, is_strict: false, server: now, at };
+                    self.grant(hold.token, grant);
                     Ok(())
                 }
             }
@@ -468,11 +541,14 @@ impl Inner {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Vec<Result<bool, Error>> {
+        let mut kept = Vec::new();
         let encoded = |settlement: &Settlement| {
             // Without what its hold has read it is an invalidation.
             let grant = lock(&self.grants).remove(&settlement.hold.token)?;
             let value = settlement.value.as_ref()?;
-            Some((self.encoded(grant, value)?, value.life))
+            let encoded = self.encoded(&grant, value)?;
+            kept.extend(self.kept.keep(&grant.tags?, value.life));
+            Some((encoded, value.life))
         };
         let values: Vec<_> = settlements.iter().map(encoded).collect();
         let messages: Vec<_> =
@@ -492,7 +568,7 @@ impl Inner {
                 message,
             })
             .collect();
-        let answers = self.run_all(&commands).await;
+        let answers = self.run_all(&commands, kept).await;
         let settled = |((answer, value), settlement): ((_, _), &Settlement)| match (answer, value) {
             // It was not stored, and whoever put it learns why.
             (Ok(_), Some((Err(error), _))) => Err(error),
@@ -503,15 +579,29 @@ impl Inner {
         answers.into_iter().zip(values).zip(&settlements).map(settled).collect()
     }
 
-    /// An answer to each of these, which are one and the same script.
-    async fn run_all<C: Command>(&self, commands: &[C]) -> Vec<Result<C::Outcome, Error>> {
-        let Some(request) = Request::all(commands, None) else {
+    /// An answer to each of these, which are one and the same script, and other commands behind them
+    /// whose answers do not matter.
+    async fn run_all<C: Command>(
+        &self,
+        commands: &[C],
+        and: Vec<Cmd>,
+    ) -> Vec<Result<C::Outcome, Error>> {
+        self.run_all_within(commands, and, self.budget).await
+    }
+
+    async fn run_all_within<C: Command>(
+        &self,
+        commands: &[C],
+        and: Vec<Cmd>,
+        within: Duration,
+    ) -> Vec<Result<C::Outcome, Error>> {
+        let Some(request) = Request::all(commands, and) else {
             return Vec::new();
         };
-        let failure = match self.connection.run(request, self.budget).await {
-            Ok(Value::Array(answers)) if answers.len() == commands.len() => {
+        let failure = match self.connection.run(request, within).await {
+            Ok(Value::Array(answers)) if answers.len() >= commands.len() => {
                 let outcome = |answer| Ok(answer_of::<C>(answer)?.outcome);
-                return answers.into_iter().map(outcome).collect();
+                return answers.into_iter().take(commands.len()).map(outcome).collect();
             }
             answered => answered.err().unwrap_or(Failure::Garbage),
         };
@@ -519,7 +609,8 @@ impl Inner {
     }
 
     /// A value with its header; `None` without a stamp, for nobody could tell whether it is still good.
-    fn encoded(&self, grant: Grant, value: &Fill) -> Option<Result<Vec<u8>, Error>> {
+    fn encoded(&self, grant: &Grant, value: &Fill) -> Option<Result<Vec<u8>, Error>> {
+        let stamps = grant.stamps()?;
         let now = grant.server.saturating_add(millis(grant.at.elapsed()));
         let until = now.saturating_add(millis(value.life));
         let header = Header {
@@ -531,11 +622,11 @@ impl Inner {
             token: None,
             cost: u64::try_from(value.cost.as_micros()).unwrap_or(u64::MAX),
             fingerprint: value.fingerprint,
-            stamps: Stamps::of_service(grant.stamp?),
+            stamps,
             codec: value.codec,
             compression: self.compression,
             negative: value.negative,
-            tagged: false,
+            tagged: stamps.len() > 1,
         };
         Some(blob::encode(&header, &value.payload).map_err(|error| match error {
             EncodeError::TooLarge { bytes, limit } => Error::TooLarge { bytes, limit },
@@ -551,10 +642,11 @@ impl Inner {
         within: Duration,
     ) -> Result<bool, Error> {
         let grant = lock(&self.grants).remove(&token);
-        let bytes = match grant.and_then(|grant| self.encoded(grant, &value)) {
-            Some(Ok(bytes)) => bytes,
+        let encoded = |grant: Grant| Some((self.encoded(&grant, &value)?, grant));
+        let (bytes, grant) = match grant.and_then(encoded) {
+            Some((Ok(bytes), grant)) => (bytes, grant),
             None => return self.release(key, token).await.map(|_| false),
-            Some(Err(error)) => {
+            Some((Err(error), _)) => {
                 // Whoever waits for it need not wait until the lease ends.
                 let _ = self.release(key, token).await;
                 return Err(error);
@@ -569,13 +661,23 @@ impl Inner {
             channel: &self.service_key,
             wake: &wake,
         };
-        match self.run_within(&fill, within).await {
-            Ok(answer) => Ok(answer.outcome),
-            Err(error) => {
-                self.owe(key, token);
-                Err(error)
-            }
+        let mut and = self.kept.keep(grant.tags.as_deref().unwrap_or_default(), value.life);
+        if grant.is_strict {
+            and.push(grant.again());
         }
+        let answered = match Request::all(&[fill], and) {
+            Some(request) => self.connection.run(request, within).await,
+            None => Err(Failure::Garbage),
+        };
+        let stored = answered.and_then(|answer| {
+            let (stored, behind) = first(answer)?;
+            let is_stored = answer_of::<scripts::Fill<'_>>(stored)?.outcome;
+            Ok(is_stored && (!grant.is_strict || grant.are_still(behind.last())))
+        });
+        stored.map_err(|failure| {
+            self.owe(key, token);
+            failure.into()
+        })
     }
 
     async fn release(self: &Arc<Self>, key: &str, token: Token) -> Result<bool, Error> {
@@ -649,9 +751,10 @@ impl Inner {
         Message { kind, sender: self.ears.sender, text }.bytes()
     }
 
-    /// Tells the others that a key was changed.
+    /// Tells the others that a key or a tag was changed.
     fn changed(&self, key: &str) -> Vec<u8> {
-        self.message(Kind::Invalidated, key)
+        let kind = if key.starts_with(TAGS) { Kind::Tag } else { Kind::Invalidated };
+        self.message(kind, key)
     }
 
     fn server_millis(&self, at: Instant) -> Option<u64> {
@@ -662,21 +765,86 @@ impl Inner {
         Cmd::new().arg("HGET").arg(&self.service_key).arg("stamp").take()
     }
 
-    async fn current_stamp(&self, within: Duration) -> Result<Option<u64>, Error> {
-        let sent = Instant::now();
-        let request = Request::Command(self.read_stamp());
-        let answer = self.connection.run(request, within).await?;
-        self.noted(&answer, sent)
+    /// The service's, and those of tags that are kept there.
+    fn read_stamps(&self, tags: &[String]) -> Vec<Cmd> {
+        let mut read = vec![self.read_stamp()];
+        if !tags.is_empty() {
+            read.push(stamps::mget(tags));
+        }
+        read
     }
 
-    fn noted(&self, answer: &Value, sent: Instant) -> Result<Option<u64>, Error> {
+    async fn current_stamps(
+        &self,
+        tags: &Tags,
+        within: Duration,
+    ) -> Result<(Option<u64>, ReadStamps), Error> {
+        let sent = Instant::now();
+        let mut all = Pipeline::new();
+        for command in self.read_stamps(&tags.keys()) {
+            all.add_command(command);
+        }
+        match self.connection.run(Request::Pipeline(all), within).await? {
+            Value::Array(answers) => self.noted(&answers, tags, sent),
+            _ => Err(Failure::Garbage.into()),
+        }
+    }
+
+    /// The stamps that were answered.
+    fn noted(
+        &self,
+        answers: &[Value],
+        tags: &Tags,
+        sent: Instant,
+    ) -> Result<(Option<u64>, ReadStamps), Error> {
+        let service = self.noted_service(answers.first(), sent)?;
+        if tags.is_empty() {
+            return Ok((service, None));
+        }
+        let count = tags.known().map_or_else(|| tags.keys().len(), <[_]>::len);
+        let read = stamps::read(answers.get(1), count)?;
+        Ok((service, Some(read.into_iter().map(Stamp::number).collect())))
+    }
+
+    fn noted_service(&self, answer: Option<&Value>, sent: Instant) -> Result<Option<u64>, Error> {
         let stamp = match answer {
-            Value::ServerError(error) => return Err(Failure::of_server(error).into()),
-            answer => number(answer),
+            None => return Err(Failure::Garbage.into()),
+            Some(Value::ServerError(error)) => return Err(Failure::of_server(error).into()),
+            Some(answer) => number(answer),
         };
         self.connection.note(stamp, sent);
         Ok(stamp)
     }
+}
+
+/// The stamps that stand.
+#[derive(Debug, Clone, Copy)]
+struct Current<'a> {
+    service: Option<u64>,
+    tags: &'a [Option<u64>],
+}
+
+/// A lease that was granted, and whose caller does not know of it yet: given back if it never does.
+struct Unclaimed<'a> {
+    inner: &'a Arc<Inner>,
+    key: &'a str,
+    token: Token,
+    is_claimed: bool,
+}
+
+impl Drop for Unclaimed<'_> {
+    fn drop(&mut self) {
+        if !self.is_claimed && Handle::try_current().is_ok() {
+            give_back(Arc::clone(self.inner), self.key.to_owned(), self.token);
+        }
+    }
+}
+
+/// A lease that is not released expires.
+fn give_back(inner: Arc<Inner>, key: String, token: Token) {
+    tokio::spawn(async move {
+        let _ = inner.release(&key, token).await;
+    });
 }
 
 /// What a script of several answered, or the error that the server made of it.
@@ -744,7 +912,7 @@ fn judge(bytes: Vec<u8>, now: Option<u64>) -> Judged {
         Duration::from_millis(left)
     };
     Judged::Value(Judgement {
-        stamp: header.stamps.first().copied(),
+        stamps: header.stamps,
         stale: left(header.stale_until),
         found: Found {
             payload,
@@ -767,19 +935,27 @@ enum Judged {
 }
 
 struct Judgement {
-    /// The service's.
-    stamp: Option<u64>,
+    stamps: Stamps,
     /// What is left of its life as a stale one.
     stale: Duration,
     /// With what is left of its life as a fresh one.
     found: Found,
 }
 
+impl Judgement {
+    /// Whether these are its stamps: as many, and each the same.
+    fn is_of(&self, current: Current<'_>) -> bool {
+        let of_service = std::iter::once(&current.service);
+        let current = of_service.chain(current.tags).copied();
+        self.stamps.iter().copied().map(Some).eq(current)
+    }
+}
+
 impl Judged {
-    /// What a reader gets, by the stamp that stands.
-    fn got(self, stamp: Option<u64>) -> Got {
+    /// What a reader gets, by the stamps that stand.
+    fn got(self, current: Current<'_>) -> Got {
         match self {
-            Self::Value(value) if value.stamp != stamp => Got::Rejected(value.found.seen()),
+            Self::Value(value) if !value.is_of(current) => Got::Rejected(value.found.seen()),
             Self::Value(value) if value.found.life.is_zero() => Got::Nothing,
             Self::Value(value) => Got::Found(value.found),
             Self::Foreign(seen) => Got::Rejected(seen),
@@ -791,8 +967,8 @@ impl Judged {
 
 /// An answer to LEASE that nobody waits for any more.
 fn come_late(inner: &Weak<Inner>, key: String, token: Token, answered: Result<Value, Failure>) {
-    let granted = match answered.map(two) {
-        Ok(Ok([leased, _])) => match scripts::Lease::answer(leased) {
+    let granted = match answered.map(first) {
+        Ok(Ok((leased, _))) => match scripts::Lease::answer(leased) {
             Some(answer) => matches!(answer.outcome, scripts::Leased::Granted(_)),
             None => true,
         },
@@ -804,17 +980,19 @@ fn come_late(inner: &Weak<Inner>, key: String, token: Token, answered: Result<Va
         return;
     };
     inner.late_grants.fetch_add(1, Relaxed);
-    tokio::spawn(async move {
-        // A lease that is not released expires.
-        let _ = inner.release(&key, token).await;
-    });
+    give_back(inner, key, token);
 }
 
-fn two(answer: Value) -> Result<[Value; 2], Failure> {
-    let Value::Array(answers) = answer else {
+/// The first of several answers, and the others.
+fn first(answer: Value) -> Result<(Value, Vec<Value>), Failure> {
+    let Value::Array(mut answers) = answer else {
         return Err(Failure::Garbage);
     };
-    answers.try_into().map_err(|_| Failure::Garbage)
+    if answers.is_empty() {
+        return Err(Failure::Garbage);
+    }
+    let others = answers.split_off(1);
+    answers.pop().map(|first| (first, others)).ok_or(Failure::Garbage)
 }
 
 /// What is left of a time that began then.

@@ -22,10 +22,10 @@ pub(crate) enum Request {
     Pipeline(Pipeline),
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script(&'static Script, Cmd),
-    /// As `Script`, several times, and another command behind them on the same way: answered with an
+    /// As `Script`, several times, and other commands behind them on the same way: answered with an
     /// array, with the errors of the single commands in it. An error of all calls of the script is
     /// the answer to all.
-    Scripts(&'static Script, Vec<Cmd>, Option<Cmd>),
+    Scripts(&'static Script, Vec<Cmd>, Vec<Cmd>),
 }
 
 impl Request {
@@ -33,8 +33,8 @@ impl Request {
         Self::Script(command.script(), command.by_sha())
     }
 
-    /// All of these, which are one and the same script, and a command on the same way.
-    pub(crate) fn all<C: Command>(commands: &[C], and: Option<Cmd>) -> Option<Self> {
+    /// All of these, which are one and the same script, and other commands on the same way.
+    pub(crate) fn all<C: Command>(commands: &[C], and: Vec<Cmd>) -> Option<Self> {
         let script = commands.first()?.script();
         let calls = commands.iter().map(Command::by_sha).collect();
         Some(Self::Scripts(script, calls, and))

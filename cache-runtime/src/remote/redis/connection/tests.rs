@@ -188,7 +188,7 @@ async fn a_script_is_sent_once_and_again_when_the_server_has_lost_it() {
     let time = cmd("HGET").arg(KEY).arg("stamp").take();
     assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "OK");
     for _ in 0..2 {
-        let all = Request::all(&[Echo, Echo], Some(time.clone())).unwrap();
+        let all = Request::all(&[Echo, Echo], vec![time.clone()]).unwrap();
         let all = run(&connection, all).await.unwrap();
         let stamp = bulk("1700000000000001");
         assert_eq!(all, Value::Array(vec![expected.clone(), expected.clone(), stamp]));

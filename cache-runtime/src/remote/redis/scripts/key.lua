@@ -28,7 +28,8 @@ local function holding(writers)
 end
 
 -- What stands there: `is` is absent, lease, hold, value, newer or foreign. A lease and a value say
--- who has the token, if somebody has, and whether somebody awaits a change; a hold its writers.
+-- who has the token, if somebody has, and whether somebody awaits a change; a hold its writers. Of
+-- what is foreign, the head says what it is if it is a string.
 local function read()
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then return { is = 'absent' } end
@@ -45,7 +46,7 @@ local function read()
     return { is = 'hold', flags = second, writers = writers }
   end
   if first == 1 and length >= 2 and second > 1 then return { is = 'newer' } end
-  if first ~= 1 or second ~= 1 or length < PREFIX then return { is = 'foreign' } end
+  if first ~= 1 or second ~= 1 or length < PREFIX then return { is = 'foreign', head = head } end
   local flags, stamps = head:byte(3, 4)
   if stamps < 1 or stamps > 9 or length < PREFIX + 8 * stamps then return { is = 'foreign' } end
   local token = head:sub(45, 60)

@@ -62,7 +62,7 @@ impl World {
         let mut seen = Seen::Nothing;
         loop {
             if seen == Seen::Nothing {
-                match tier.get(&name, self.budget).await {
+                match tier.read(&name, self.budget).await {
                     Ok(Got::Found(found)) => {
                         self.hits.fetch_add(1, SeqCst);
                         return parse(&found);
@@ -72,7 +72,7 @@ impl World {
                     Err(_) => return self.run(key).await,
                 }
             }
-            match tier.lease(&name, token, seen, self.budget).await {
+            match tier.ask(&name, token, seen, self.budget).await {
                 Ok(Leased::Found(found)) => return parse(&found),
                 Ok(Leased::Granted) => break,
                 Ok(Leased::Busy) => {

@@ -34,6 +34,23 @@ pub(super) fn settings(url: &str) -> TierSettings {
     }
 }
 
+/// Of an entry without tags.
+impl RedisTier {
+    pub(super) async fn read(&self, key: &str, within: Duration) -> Result<Got, Error> {
+        Ok(self.get(key, &Tags::NONE, within).await?.0)
+    }
+
+    pub(super) async fn ask(
+        &self,
+        key: &str,
+        token: Token,
+        seen: Seen,
+        within: Duration,
+    ) -> Result<Leased, Error> {
+        Ok(self.lease(key, token, seen, &Tags::NONE, within).await?.0)
+    }
+}
+
 /// A process that is connected.
 async fn tier(url: &str) -> RedisTier {
     let tier = RedisTier::new(settings(url));
@@ -44,13 +61,13 @@ async fn tier(url: &str) -> RedisTier {
 /// As `tier`, of a server that knows the scripts.
 async fn warm_tier(url: &str) -> RedisTier {
     let tier = tier(url).await;
-    tier.lease("shop:nothing", OTHER, Seen::Nothing, BUDGET).await.unwrap();
+    tier.ask("shop:nothing", OTHER, Seen::Nothing, BUDGET).await.unwrap();
     tier.release("shop:nothing", OTHER).await.unwrap();
     tier
 }
 
 async fn up(tier: &RedisTier) {
-    until(async || tier.get("shop:nothing", BUDGET).await.is_ok()).await;
+    until(async || tier.read("shop:nothing", BUDGET).await.is_ok()).await;
     until(async || tier.connection().counts().subscriptions > 0).await;
 }
 
@@ -72,19 +89,19 @@ pub(super) async fn invalidate(tier: &RedisTier, key: &str) -> Result<(), Error>
 
 async fn store(tier: &RedisTier, payload: &str) {
     let token = Token(u128::from(payload.len() as u64) + 1000);
-    assert_eq!(tier.lease(KEY, token, Seen::Nothing, AMPLE).await.unwrap(), Leased::Granted);
+    assert_eq!(tier.ask(KEY, token, Seen::Nothing, AMPLE).await.unwrap(), Leased::Granted);
     assert!(tier.fill(KEY, token, value(payload), AMPLE).await.unwrap());
 }
 
 async fn found(tier: &RedisTier) -> Found {
-    match tier.get(KEY, AMPLE).await.unwrap() {
+    match tier.read(KEY, AMPLE).await.unwrap() {
         Got::Found(found) => found,
         got => panic!("{got:?}"),
     }
 }
 
 async fn rejected(tier: &RedisTier) -> Rejected {
-    match tier.get(KEY, AMPLE).await.unwrap() {
+    match tier.read(KEY, AMPLE).await.unwrap() {
         Got::Rejected(rejected) => rejected,
         got => panic!("{got:?}"),
     }
@@ -94,7 +111,7 @@ async fn rejected(tier: &RedisTier) -> Rejected {
 async fn a_value_of_one_process_is_found_by_another() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Nothing);
+    assert_eq!(one.read(KEY, BUDGET).await.unwrap(), Got::Nothing);
     store(&one, "\"Zoë\"").await;
     let found = found(&two).await;
     assert_eq!(found.payload, "\"Zoë\"".as_bytes());
@@ -115,7 +132,7 @@ async fn a_none_and_a_compressed_value_are_found() {
     store(&one, &long).await;
     assert_eq!(found(&one).await.payload, long.as_bytes());
     invalidate(&one, KEY).await.unwrap();
-    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
     one.fill(KEY, MINE, Fill { negative: true, ..value("") }, BUDGET).await.unwrap();
     let none = found(&one).await;
     assert!(none.negative && none.payload.is_empty());
@@ -125,8 +142,8 @@ async fn a_none_and_a_compressed_value_are_found() {
 async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
-    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
+    assert_eq!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(two.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
     assert!(one.renew(KEY, MINE).await.unwrap());
     assert!(!two.renew(KEY, OTHER).await.unwrap());
     // Before the waiter waits: what comes after its LEASE is heard.
@@ -137,7 +154,7 @@ async fn one_of_two_processes_runs_and_the_other_is_woken_by_its_fill() {
         assert!(changes.len() < 100, "{changes:?}");
     }
     assert_eq!(found(&two).await.payload, b"1");
-    match two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap() {
+    match two.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap() {
         Leased::Found(found) => assert_eq!(found.payload, b"1"),
         leased => panic!("{leased:?}"),
     }
@@ -149,8 +166,8 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
     for (change, is_invalidation) in [(Reason::Woken, false), (Reason::Invalidated, true)] {
-        assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
-        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
+        assert_eq!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(two.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
         if is_invalidation {
             invalidate(&one, KEY).await.unwrap();
             assert!(!one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap(), "its lease is gone");
@@ -167,7 +184,7 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
         }
         // A refused fill wakes as well, so of two messages the last one may be seen.
         assert!(seen == change || is_invalidation && seen == Reason::Woken, "{seen:?}");
-        assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(two.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
         two.release(KEY, OTHER).await.unwrap();
     }
 }
@@ -176,12 +193,12 @@ async fn a_release_wakes_and_an_invalidation_says_so() {
 async fn a_wait_ends_when_redis_is_gone() {
     let mut server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
-    assert_eq!(two.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
+    one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    assert_eq!(two.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
     server.kill();
     until(async || !two.is_usable()).await;
     assert_eq!(two.changed(KEY).await.unwrap(), Reason::Poll);
-    assert!(matches!(two.get(KEY, BUDGET).await, Err(Error::Unavailable)));
+    assert!(matches!(two.read(KEY, BUDGET).await, Err(Error::Unavailable)));
 }
 
 #[tokio::test]
@@ -189,9 +206,9 @@ async fn a_refresh_takes_over_and_the_loser_stores_nothing() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
     store(&one, "1").await;
-    assert_eq!(one.lease(KEY, MINE, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(one.ask(KEY, MINE, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
     assert_eq!(found(&one).await.payload, b"1", "served meanwhile");
-    assert_eq!(one.lease(KEY, OTHER, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(one.ask(KEY, OTHER, Seen::Refresh, BUDGET).await.unwrap(), Leased::Granted);
     assert!(!one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     assert!(one.fill(KEY, OTHER, value("3"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"3");
@@ -205,9 +222,9 @@ async fn a_clear_is_exact_here_and_soon_elsewhere() {
     assert_eq!(found(&two).await.payload, b"1");
     one.clear().await.unwrap();
     let seen = rejected(&one).await;
-    until(async || matches!(two.get(KEY, BUDGET).await.unwrap(), Got::Rejected(_))).await;
+    until(async || matches!(two.read(KEY, BUDGET).await.unwrap(), Got::Rejected(_))).await;
     // Replaced by a lease, and the new value counts at once, also where an older stamp is known.
-    assert_eq!(one.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(one.ask(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
     one.clear().await.unwrap();
     assert!(one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     rejected(&one).await;
@@ -217,12 +234,12 @@ async fn a_clear_is_exact_here_and_soon_elsewhere() {
 async fn a_run_that_began_before_a_clear_elsewhere_is_of_no_use() {
     let server = RedisServer::start();
     let (one, two) = (tier(&server.url()).await, tier(&server.url()).await);
-    assert_eq!(two.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(two.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
     one.clear().await.unwrap();
     assert!(two.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
     let seen = rejected(&one).await;
     // One that begins after it is good, though the process may not have heard of the clear.
-    let leased = two.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
+    let leased = two.ask(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
     assert_eq!(leased, Leased::Granted);
     assert!(two.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"2");
@@ -279,15 +296,15 @@ async fn what_another_program_has_put_there_is_replaced() {
     ] {
         server.command(&put);
         let seen = rejected(&one).await;
-        let leased = one.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
+        let leased = one.ask(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap();
         assert_eq!(leased, Leased::Granted, "{put:?}");
         assert!(one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
         assert_eq!(found(&one).await.payload, b"1");
         server.command(&["DEL", KEY]);
     }
     server.command(&["SET", KEY, "\u{1}\u{2}of a later format"]);
-    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Newer);
-    assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Newer);
+    assert_eq!(one.read(KEY, BUDGET).await.unwrap(), Got::Newer);
+    assert_eq!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Newer);
     assert_eq!(server.command(&["STRLEN", KEY]), "19");
 }
 
@@ -297,11 +314,11 @@ async fn a_value_that_the_caller_cannot_use_is_replaced() {
     let one = tier(&server.url()).await;
     store(&one, "1").await;
     let seen = found(&one).await.seen();
-    let leased = one.lease(KEY, MINE, Seen::Rejected(seen.clone()), BUDGET).await.unwrap();
+    let leased = one.ask(KEY, MINE, Seen::Rejected(seen.clone()), BUDGET).await.unwrap();
     assert_eq!(leased, Leased::Granted);
     assert!(one.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     // What was rejected does not stand there any more.
-    match one.lease(KEY, OTHER, Seen::Rejected(seen), BUDGET).await.unwrap() {
+    match one.ask(KEY, OTHER, Seen::Rejected(seen), BUDGET).await.unwrap() {
         Leased::Found(found) => assert_eq!(found.payload, b"2"),
         leased => panic!("{leased:?}"),
     }
@@ -311,15 +328,15 @@ async fn a_value_that_the_caller_cannot_use_is_replaced() {
 async fn a_life_ends_by_the_servers_clock() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
-    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
     one.fill(KEY, MINE, Fill { life: Duration::from_millis(150), ..value("1") }, BUDGET)
         .await
         .unwrap();
     // Not by the expiry of the key.
     server.command(&["PERSIST", KEY]);
     assert_eq!(found(&one).await.payload, b"1");
-    until(async || one.get(KEY, BUDGET).await.unwrap() == Got::Nothing).await;
-    assert_eq!(one.lease(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+    until(async || one.read(KEY, BUDGET).await.unwrap() == Got::Nothing).await;
+    assert_eq!(one.ask(KEY, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
 }
 
 #[tokio::test]
@@ -327,7 +344,7 @@ async fn a_grant_without_a_lease_of_ours_stores_nothing() {
     let server = RedisServer::start();
     let one = tier(&server.url()).await;
     assert!(!one.fill(KEY, MINE, value("1"), BUDGET).await.unwrap());
-    assert_eq!(one.get(KEY, BUDGET).await.unwrap(), Got::Nothing);
+    assert_eq!(one.read(KEY, BUDGET).await.unwrap(), Got::Nothing);
 }
 
 #[tokio::test]
@@ -336,7 +353,7 @@ async fn a_grant_that_comes_late_is_released() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(150)));
-    let leased = one.lease(KEY, MINE, Seen::Nothing, BUDGET).await;
+    let leased = one.ask(KEY, MINE, Seen::Nothing, BUDGET).await;
     assert!(matches!(leased, Err(Error::Timeout { .. })), "{leased:?}");
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
     proxy.set(Mode::Pass);
@@ -350,7 +367,7 @@ async fn a_grant_whose_caller_is_gone_is_released() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(60)));
-    assert!(timeout(BUDGET / 5, one.lease(KEY, MINE, Seen::Nothing, BUDGET)).await.is_err());
+    assert!(timeout(BUDGET / 5, one.ask(KEY, MINE, Seen::Nothing, BUDGET)).await.is_err());
     until(async || one.late_grants() == 1).await;
     until(async || server.command(&["EXISTS", KEY]) == "0").await;
 }
@@ -361,8 +378,8 @@ async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Drop);
-    assert!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
-    until(async || !one.is_usable() || one.get(KEY, BUDGET).await.is_ok()).await;
+    assert!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
+    until(async || !one.is_usable() || one.read(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(server.command(&["EXISTS", KEY]), "1", "granted, and nobody knows");
     proxy.set(Mode::Pass);
     until(async || server.command(&["EXISTS", KEY]) == "0").await;
@@ -375,7 +392,7 @@ async fn what_a_fill_or_a_release_could_not_give_back_is_released_on_the_next_co
     let proxy = Proxy::before(server.port()).await;
     let one = warm_tier(&proxy.url()).await;
     for is_fill in [true, false] {
-        assert_eq!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
         proxy.set(Mode::Cut);
         until(async || !one.is_usable()).await;
         if is_fill {
@@ -386,7 +403,7 @@ async fn what_a_fill_or_a_release_could_not_give_back_is_released_on_the_next_co
         assert_eq!(server.command(&["EXISTS", KEY]), "1");
         proxy.set(Mode::Pass);
         until(async || server.command(&["EXISTS", KEY]) == "0").await;
-        until(async || one.get(KEY, BUDGET).await.is_ok()).await;
+        until(async || one.read(KEY, BUDGET).await.is_ok()).await;
     }
     until(async || Arc::strong_count(&one.inner.owed) == 1).await;
 }
@@ -395,7 +412,7 @@ async fn what_a_fill_or_a_release_could_not_give_back_is_released_on_the_next_co
 async fn a_tier_that_owes_can_be_dropped() {
     let mut server = RedisServer::start();
     let one = warm_tier(&server.url()).await;
-    one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
+    one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap();
     server.kill();
     assert!(one.release(KEY, MINE).await.is_err());
     let (owed, inner) = (Arc::clone(&one.inner.owed), Arc::downgrade(&one.inner));
@@ -408,11 +425,11 @@ async fn a_lease_that_reaches_the_server_late_does_nothing() {
     let server = RedisServer::start();
     let one = warm_tier(&server.url()).await;
     server.hang();
-    assert!(one.lease(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
+    assert!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
     // Longer than the budget, shorter than the connection is given up for.
     sleep(Duration::from_millis(60)).await;
     server.resume();
-    until(async || one.get(KEY, BUDGET).await.is_ok()).await;
+    until(async || one.read(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(server.command(&["EXISTS", KEY]), "0");
 }
 
@@ -430,7 +447,7 @@ async fn a_server_with_old_data_is_outdated_once_for_all() {
     rejected(&one).await;
     let seen = rejected(&two).await;
     // Both have met the new server; it is outdated once.
-    assert_eq!(two.lease(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
+    assert_eq!(two.ask(KEY, MINE, Seen::Rejected(seen), BUDGET).await.unwrap(), Leased::Granted);
     assert!(two.fill(KEY, MINE, value("2"), BUDGET).await.unwrap());
     assert_eq!(found(&one).await.payload, b"2");
     let stamp = server.command(&["HGET", SERVICE, "stamp"]);
@@ -448,7 +465,7 @@ async fn a_server_that_is_trusted_keeps_its_data() {
     store(&one, "1").await;
     server.command(&["SAVE"]);
     server.restart();
-    until(async || one.get(KEY, BUDGET).await.is_ok()).await;
+    until(async || one.read(KEY, BUDGET).await.is_ok()).await;
     assert_eq!(found(&one).await.payload, b"1");
 }
 
@@ -472,7 +489,7 @@ async fn a_full_server_refuses_and_serves() {
     store(&one, "1").await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(found(&one).await.payload, b"1");
-    let leased = one.lease("shop:other", MINE, Seen::Nothing, BUDGET).await;
+    let leased = one.ask("shop:other", MINE, Seen::Nothing, BUDGET).await;
     assert!(matches!(leased, Err(Error::Refused)), "{leased:?}");
     // A process that comes new can read, too: there is nothing to write about the service.
     let two = tier(&server.url()).await;
@@ -486,15 +503,15 @@ async fn everything_in_memory_is_given_back() {
     let one = tier(&server.url()).await;
     for n in 0..100 {
         let key = format!("shop:{n}");
-        assert_eq!(one.lease(&key, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
-        assert_eq!(one.lease(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
+        assert_eq!(one.ask(&key, MINE, Seen::Nothing, BUDGET).await.unwrap(), Leased::Granted);
+        assert_eq!(one.ask(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap(), Leased::Busy);
         one.changed(&key).await.unwrap();
         if n % 2 == 0 {
             one.fill(&key, MINE, value("1"), BUDGET).await.unwrap();
         } else {
             one.release(&key, MINE).await.unwrap();
         }
-        one.lease(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap();
+        one.ask(&key, OTHER, Seen::Nothing, BUDGET).await.unwrap();
         one.release(&key, OTHER).await.unwrap();
     }
     assert!(lock(&one.inner.grants).is_empty());
@@ -512,7 +529,7 @@ async fn patient(url: &str) -> RedisTier {
 }
 
 fn hold(key: &str, token: Token) -> Hold {
-    Hold { key: key.to_owned(), token }
+    Hold { key: key.to_owned(), token, tags: Vec::new() }
 }
 
 /// With a token each.
@@ -556,7 +573,7 @@ async fn holds_of_several_keys_begin_and_end_with_one_request_each() {
     let before = requests();
     begin(&one, &holds).await;
     for key in KEYS {
-        let leased = one.lease(key, OTHER, Seen::Nothing, AMPLE).await.unwrap();
+        let leased = one.ask(key, OTHER, Seen::Nothing, AMPLE).await.unwrap();
         assert_eq!(leased, Leased::Held);
     }
     let still = one.hold(&holds, Duration::from_secs(20), true).await;
@@ -580,7 +597,7 @@ async fn holds_of_several_keys_begin_and_end_with_one_request_each() {
         );
         assert_eq!(*header.stamps, [stamp]);
         assert_eq!((header.token, header.fingerprint, header.cost), (None, 7, 5_000));
-        let Got::Found(found) = one.get(key, AMPLE).await.unwrap() else { panic!("{key}") };
+        let Got::Found(found) = one.read(key, AMPLE).await.unwrap() else { panic!("{key}") };
         assert_eq!(found.payload, key.as_bytes());
     }
     assert!(lock(&one.inner.grants).is_empty());
@@ -595,7 +612,7 @@ async fn of_two_processes_that_write_at_once_neither_stores() {
     begin(&one, &mine).await;
     begin(&two, &others).await;
     assert_eq!(settle(&one, with_values(&mine)).await, [false, true, true]);
-    assert_eq!(one.lease(KEYS[0], MINE, Seen::Nothing, AMPLE).await.unwrap(), Leased::Held);
+    assert_eq!(one.ask(KEYS[0], MINE, Seen::Nothing, AMPLE).await.unwrap(), Leased::Held);
     assert_eq!(settle(&two, with_values(&others)).await, [false]);
     assert_eq!(KEYS.map(|key| exists(&server, key)), [false, true, true]);
 }
@@ -750,7 +767,7 @@ async fn a_clear_within_a_hold_leaves_a_value_that_nobody_reads() {
         assert_eq!(settle(&one, with_values(&hold)).await, [true]);
         assert!(exists(&server, KEY));
         rejected(clearing).await;
-        let seen = async |tier: &RedisTier| tier.get(KEY, AMPLE).await;
+        let seen = async |tier: &RedisTier| tier.read(KEY, AMPLE).await;
         until(async || matches!(seen(&one).await, Ok(Got::Rejected(_)))).await;
         until(async || matches!(seen(&two).await, Ok(Got::Rejected(_)))).await;
     }
@@ -768,7 +785,7 @@ async fn a_hold_that_reaches_the_server_late_does_nothing() {
     sleep(Duration::from_millis(150)).await;
     server.resume();
     // The value from before is still there.
-    until(async || matches!(one.get(KEY, AMPLE).await, Ok(Got::Found(_)))).await;
+    until(async || matches!(one.read(KEY, AMPLE).await, Ok(Got::Found(_)))).await;
     assert!(lock(&one.inner.grants).is_empty());
 }
 
@@ -890,8 +907,8 @@ async fn the_memory_of_the_others_is_told_what_changes_and_not_ones_own() {
     one.clear().await.unwrap();
     assert_eq!(others.changes().await, [Told::Cleared]);
     // Who waits is woken, and nothing is invalid.
-    one.lease(KEY, MINE, Seen::Nothing, AMPLE).await.unwrap();
-    two.lease(KEY, OTHER, Seen::Nothing, AMPLE).await.unwrap();
+    one.ask(KEY, MINE, Seen::Nothing, AMPLE).await.unwrap();
+    two.ask(KEY, OTHER, Seen::Nothing, AMPLE).await.unwrap();
     assert!(one.fill(KEY, MINE, value("1"), AMPLE).await.unwrap());
     assert_eq!(others.changes().await, []);
     assert_eq!(own.changes().await, []);
