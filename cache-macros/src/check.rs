@@ -21,6 +21,11 @@ pub(crate) fn check_settings(args: &CachedArgs, errors: &mut Errors) {
     {
         errors.at(local.span, "`local` is longer than `ttl`; leave it out");
     }
+    if let (Some(strict), Some(_)) = (args.tags_strict, args.not_remote) {
+        let message = "`tags_strict` reads stamps from Redis, where nothing is with `remote = \
+                       false`; remove it";
+        errors.at(strict, message);
+    }
 }
 
 /// A hold is there before the body runs, and so has to know then what it is for. A failure has no
@@ -38,7 +43,7 @@ pub(crate) fn check_targets(args: &InvalidatesArgs, errors: &mut Errors) {
         for target in &args.after {
             let message = "`hold` needs its targets before the body runs; use a plain call instead \
                            of `|out|`";
-            errors.on(head(target), message);
+            errors.on(head(&target.closure), message);
         }
     } else if let Some(required) = args.hold_required {
         errors.at(required, "there is no hold to require; add `hold = \"5s\"`");
@@ -52,7 +57,7 @@ pub(crate) fn check_key(
     shape: &Shape,
     errors: &mut Errors,
 ) {
-    let Some(key) = &args.key else {
+    if args.key.is_none() {
         let meant = check_skipped(args, shape, &[], errors);
         if let Some(receiver) = &shape.receiver
             && !args.skip.iter().any(|skipped| skipped == "self")
@@ -62,33 +67,12 @@ pub(crate) fn check_key(
             errors.at(receiver.self_token.span, message);
         }
         return;
-    };
+    }
     // Without a template there is an error about it already, and no use in others.
     let Some(template) = template else { return };
-    let known: Vec<String> = names(shape).collect();
-    let mut in_key: Vec<String> =
-        template.placeholders.iter().map(|placeholder| placeholder.root.clone()).collect();
     // A misspelt name is one error, and not that the right one is missing too.
-    let mut meant: Vec<String> = Vec::new();
-    for placeholder in &template.placeholders {
-        let root = &placeholder.root;
-        let named = key.named.iter().any(|(name, _)| name == root);
-        if !named && !known.contains(root) && root != "Self" {
-            let near = nearest(root, known.iter().map(String::as_str));
-            let message = format!("no argument named `{root}`{}", did_you_mean(near));
-            errors.add(template.error_at(placeholder, &message));
-            meant.extend(near.map(str::to_owned));
-        }
-    }
-    for (name, value) in &key.named {
-        if !in_key.contains(&name.to_string()) {
-            let message =
-                format_args!("`{name}` is not in the template; add `{{{name}}}`, or remove it");
-            errors.at(name.span(), message);
-        }
-        in_key.retain(|root| *name != root);
-        idents(value.to_token_stream(), &mut in_key);
-    }
+    let mut meant = check_names(template, shape, errors);
+    let in_key = used(template);
     meant.extend(check_skipped(args, shape, &in_key, errors));
     let is_accounted = |name: &str| {
         in_key.iter().chain(&meant).any(|root| root == name)
@@ -124,7 +108,43 @@ pub(crate) fn check_key(
     }
 }
 
-/// What was meant by names that are unknown.
+/// What was meant by placeholders that are unknown.
+pub(crate) fn check_names(template: &Template, shape: &Shape, errors: &mut Errors) -> Vec<String> {
+    let known: Vec<String> = names(shape).collect();
+    let mut meant: Vec<String> = Vec::new();
+    for placeholder in &template.placeholders {
+        let root = &placeholder.root;
+        if !template.is_named(placeholder) && !known.contains(root) && root != "Self" {
+            let near = nearest(root, known.iter().map(String::as_str));
+            let message = format!("no argument named `{root}`{}", did_you_mean(near));
+            errors.add(template.error_at(placeholder, &message));
+            meant.extend(near.map(str::to_owned));
+        }
+    }
+    for (at, (name, _)) in template.named.iter().enumerate() {
+        if template.named[..at].iter().any(|(before, _)| before == name) {
+            errors.at(name.span(), format_args!("`{name}` is named twice; remove one of them"));
+        } else if !template.placeholders.iter().any(|placeholder| *name == placeholder.root) {
+            let message =
+                format_args!("`{name}` is not in the template; add `{{{name}}}`, or remove it");
+            errors.at(name.span(), message);
+        }
+    }
+    meant
+}
+
+/// The names that a template is made of.
+fn used(template: &Template) -> Vec<String> {
+    let mut used: Vec<String> =
+        template.placeholders.iter().map(|placeholder| placeholder.root.clone()).collect();
+    for (name, value) in &template.named {
+        used.retain(|root| *name != root);
+        idents(value.to_token_stream(), &mut used);
+    }
+    used
+}
+
+/// What was meant by names in `skip` that are unknown.
 fn check_skipped(
     args: &CachedArgs,
     shape: &Shape,

@@ -2,7 +2,7 @@
 //! crate:** what the attributes emit names only `larder`.
 //!
 //! The way of an attribute: `args` (what is written in it), `signature` (what is under it),
-//! `template` (its key), `check` (what does not go together), `expand` (what is emitted), and
+//! `template` (its key and tags), `check` (what does not go together), `expand` (what is emitted), and
 //! `fallback` (what is emitted after an error).
 
 mod args;
@@ -53,6 +53,8 @@ use proc_macro::TokenStream;
 /// | [`none_ttl`](#none_ttl) | time | not stored | life of a `None` |
 /// | [`cache_if`](#cache_if) | <code>&#124;value&#124; bool</code> | all | which values are stored |
 /// | [`share_error`](#share_error) | <code>&#124;error&#124; E</code> | by type | the copy of an error for callers that waited |
+/// | [`tags(…)`](#tags) | templates, 8 at most | – | what an entry is invalidated by, along with others |
+/// | [`tags_strict`](#tags_strict) | flag | off | whether a tag was invalidated is asked of Redis with every value |
 /// | [`local`](#local-and-remote) | time or `false` | `ttl` | life in the memory of the process |
 /// | [`remote`](#local-and-remote) | `false` | on | keeps the value in memory: it needs no serde |
 /// | [`detached`](#detached) | flag or `= false` | off | runs on a task of its own |
@@ -178,6 +180,86 @@ use proc_macro::TokenStream;
 /// async fn stock(sku: u64) -> Result<u32, DbError> { Ok(3) }
 /// ```
 ///
+/// # `tags`
+///
+/// Names that entries have in common, of any keys and functions, so that a writer can drop all of
+/// them without knowing one. Each is a template as in `key`, over the same arguments; it may be a
+/// literal alone.
+///
+/// ```
+/// use larder::{cached, invalidates};
+///
+/// #[cached(ttl = 60, key = "user:{id}:{team}", tags("team:{team}", "users"))]
+/// async fn get_user(id: u64, team: u64) -> Result<String, String> {
+///     // SELECT …
+/// #   Ok(format!("{id} of {team}"))
+/// }
+///
+/// #[cached(ttl = "5m", key = "report:{team}", tags("team:{team}"))]
+/// async fn report(team: u64) -> Result<u64, String> {
+///     // SELECT sum(…) …
+/// #   Ok(team)
+/// }
+///
+/// #[invalidates(tag("team:{team}"))]
+/// async fn dissolve(team: u64) -> Result<(), String> {
+///     // DELETE …
+/// #   Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// get_user(42, 7).await?;
+/// report(7).await?;
+/// dissolve(7).await?;                     // both are dropped, by one command
+/// assert!(get_user(42, 7).peek().await.is_none());
+/// assert!(report(7).peek().await.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// All values with a tag are dropped by one command, whatever their number: a tag has a stamp, each
+/// value carries those of its tags, and one that carries an old stamp is a miss. That is exact in
+/// the process that invalidates, and within
+/// [`max_staleness`](struct.CacheBuilder.html#method.max_staleness) in others; with `tags_strict`
+/// and `local = false` it is exact in all of them.
+///
+/// Values are written in a tag as they are in a key, escaped, and an argument of type `impl Trait`
+/// with its type. So invalidate with [`#[invalidates(tag(…))]`](attr.invalidates.html#tags), which
+/// writes them likewise, rather than with
+/// [`Cache::invalidate_tag`](struct.Cache.html#method.invalidate_tag) and a text made by hand.
+///
+/// A tag does not make an argument part of the key. What a tag names beyond the key (a skipped
+/// argument, a field, a `name = expr` of its own) tells entries apart in memory; in Redis they are
+/// one, and the last that was stored stands. What it has in common with the key costs a call
+/// nothing. The templates are part of what a stored value is recognised by: with other ones, old
+/// values are misses.
+///
+/// ```
+/// # use larder::cached;
+/// # struct Db { shard: u32 }
+/// # struct Date; impl Date { fn iso(&self) -> String { "2026-11-21".into() } }
+/// #[cached(
+///     ttl = 60,
+///     key = "menu:{place}",
+///     tags("shard:{db.shard}", ("day:{day}", day = date.iso())),
+///     skip(db, date),
+/// )]
+/// async fn menu(db: &Db, place: u64, date: &Date) -> Result<String, String> { Ok(date.iso()) }
+/// ```
+///
+/// # `tags_strict`
+///
+/// With every value that is read from Redis the stamps of its tags are, too; without it, this process
+/// mostly knows them. So no value comes from Redis whose tag was invalidated before the read began,
+/// in whatever process. For values in memory it changes nothing; `local = false` keeps them out.
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = 60, key = "rights:{user}", tags("rights"), tags_strict, local = false)]
+/// async fn rights(user: u64) -> Result<Vec<String>, String> { Ok(vec![]) }
+/// ```
+///
 /// # `local` and `remote`
 ///
 /// `local` bounds the life in memory, or keeps the value out of it. `remote = false` keeps it out
@@ -294,6 +376,8 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | [a call](#targets) | <code>Cached&lt;_></code> or <code>Entry&lt;_></code> | one at least | taken before the body runs |
 /// | [a closure](#targets) | <code>&#124;out&#124; call</code> | – | taken after it, from the value inside the output |
+/// | [`tag(…)`](#tags) | template | – | the entries with that tag |
+/// | [`cache`](#cache) | expression | the current one | which cache the tags are of |
 /// | [`hold`](#hold) | time | none | nothing is stored while the body runs |
 /// | [`hold_required`](#hold_required) | flag | off | without the hold the body does not run |
 /// | [`on`](#on) | `"ok"` or `"always"` | `"ok"` | whether it acts after `Err` and `None` too |
@@ -330,6 +414,80 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 ///     async fn add(&self, name: String) -> Result<User, String> {
 ///         Ok(User { id: 1, name })
 ///     }
+/// }
+/// ```
+///
+/// # Tags
+///
+/// `tag("team:{team}")` is a target too: all entries with that [tag](attr.cached.html#tags),
+/// whatever functions they are of, are dropped by one command whatever their number. It takes one
+/// template over the arguments, as in `key`, also one with named expressions; and like a call it is
+/// taken before the body, which may move the arguments. `|out| tag("team:{out.team}")` is taken after
+/// it, from the value inside the output.
+///
+/// Its text is what counts: `tag("team:{id}")` is the tag that an entry has by `tags("team:{team}")`,
+/// if both are 7. Values are written as in keys, escaped; so prefer this attribute over
+/// [`Cache::invalidate_tag`](struct.Cache.html#method.invalidate_tag) with a text made by hand.
+///
+/// It is exact in this process, and within
+/// [`max_staleness`](struct.CacheBuilder.html#method.max_staleness) in others; for functions with
+/// `tags_strict` and `local = false` it is exact everywhere. With `hold`, nothing is stored under the
+/// tag while the body runs.
+///
+/// ```
+/// use larder::{cached, invalidates};
+///
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct User { id: u64, team: u64 }
+///
+/// #[cached(ttl = 60, key = "user:{id}", tags("users"))]
+/// async fn get_user(id: u64) -> Option<User> { Some(User { id, team: 7 }) }
+///
+/// #[cached(ttl = 60, key = "members:{team}", tags("users", "team:{team}"))]
+/// async fn members(team: u64) -> Vec<User> { vec![] }
+///
+/// #[invalidates(get_user(id), tag("team:{from}"), tag("team:{to}"), hold = "5s")]
+/// async fn transfer(id: u64, from: u64, to: u64) -> Result<(), String> {
+///     // BEGIN … COMMIT
+/// #   Ok(())
+/// }
+///
+/// #[invalidates(|user| tag("team:{user.team}"))]
+/// async fn remove(id: u64) -> Result<User, String> {
+///     // DELETE … RETURNING …
+/// #   Ok(User { id, team: 7 })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// members(7).await;
+/// remove(42).await?;
+/// assert!(members(7).peek().await.is_none());
+///
+/// members(8).await;
+/// transfer(42, 7, 8).await?;
+/// assert!(members(8).peek().await.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A call of a function of yours that is named `tag` is a call, unless it begins with a literal.
+///
+/// # `cache`
+///
+/// The cache of the tags: an expression of type `Cache`, `&Cache` or `Arc<Cache>`, evaluated before
+/// the body. A call has a cache of its own.
+///
+/// ```
+/// # use larder::{Cache, cached, invalidates};
+/// struct Users { cache: Cache, org: u64 }
+///
+/// impl Users {
+///     #[cached(ttl = 60, key = "list:{self.org}", tags("org:{self.org}"), cache = self.cache)]
+///     async fn list(&self) -> Vec<u64> { vec![] }
+///
+///     #[invalidates(tag("org:{self.org}"), cache = self.cache)]
+///     async fn clear(&self) -> Result<(), String> { Ok(()) }
 /// }
 /// ```
 ///

@@ -30,6 +30,7 @@ impl Parse for Function {
 }
 
 /// How the function is asynchronous.
+#[derive(Clone, Copy)]
 pub(crate) enum Asyncness {
     /// `async fn`
     Native,
@@ -38,12 +39,14 @@ pub(crate) enum Asyncness {
 }
 
 /// An argument: a name that the body can use.
+#[derive(Clone)]
 pub(crate) struct Arg {
     pub(crate) name: Ident,
     /// `impl Trait`: the caller chooses the type.
     pub(crate) is_impl: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct Shape {
     pub(crate) asyncness: Asyncness,
     pub(crate) output: TokenStream,
@@ -100,6 +103,16 @@ impl Function {
 }
 
 impl Shape {
+    /// The arguments that a closure sees, and its own.
+    pub(crate) fn seen_in<'a>(&self, closure: impl IntoIterator<Item = &'a Pat>) -> Self {
+        let mut own = Vec::new();
+        closure.into_iter().for_each(|pat| names_of(pat, &mut own));
+        let mut shape = self.clone();
+        shape.args.retain(|arg| !own.contains(&arg.name));
+        shape.args.extend(own.into_iter().map(|name| Arg { name, is_impl: false }));
+        shape
+    }
+
     /// The `T` of `Result<T, E>`, `Option<T>` and `T`, where that is how it is written.
     pub(crate) fn value(&self) -> Option<Type> {
         let output: Type = syn::parse2(self.output.clone()).ok()?;
@@ -158,6 +171,7 @@ fn infer_unnamed(ty: &mut Type) {
 /// The names that a pattern binds. A `_` binds none, so nothing of it can change the result.
 fn names_of(pat: &Pat, names: &mut Vec<Ident>) {
     match pat {
+        Pat::Type(pat) => names_of(&pat.pat, names),
         Pat::Ident(pat) => {
             names.push(pat.ident.clone());
             if let Some((_, inner)) = &pat.subpat {

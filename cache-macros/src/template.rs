@@ -1,14 +1,25 @@
-//! The template of a key, taken apart.
+//! The template of a key or of a tag, taken apart.
 
 use proc_macro2::{Ident, Span};
-use syn::{LitStr, ext::IdentExt as _, parse::Parser as _};
+use syn::{Expr, LitStr, ext::IdentExt as _, parse::Parser as _};
+
+use crate::args::Tpl;
 
 /// `user:{id}:{self.tenant}`
 pub(crate) struct Template {
     pub(crate) literal: LitStr,
+    /// The `lang = expr` behind it.
+    pub(crate) named: Vec<(Ident, Expr)>,
     pub(crate) placeholders: Vec<Placeholder>,
     /// The literal pieces, with `{}` for each placeholder: what the runtime knows the template by.
     pub(crate) pieces: String,
+}
+
+/// What a template is of.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    Key,
+    Tag,
 }
 
 /// `{id}`, `{self.tenant}`, `{T}`
@@ -22,8 +33,14 @@ pub(crate) struct Placeholder {
 }
 
 impl Template {
-    pub(crate) fn parse(literal: LitStr) -> syn::Result<Self> {
-        let mut template = Self { placeholders: Vec::new(), pieces: String::new(), literal };
+    pub(crate) fn parse(tpl: &Tpl, of: Of) -> syn::Result<Self> {
+        let Tpl { template: literal, named } = tpl;
+        let mut template = Self {
+            literal: literal.clone(),
+            named: named.clone(),
+            placeholders: Vec::new(),
+            pieces: String::new(),
+        };
         let text = template.literal.value();
         let mut chars = text.char_indices().peekable();
         while let Some((at, char)) = chars.next() {
@@ -52,7 +69,12 @@ impl Template {
         let starts_with_literal = !matches!(template.pieces.chars().next(), None | Some(':'))
             && !template.pieces.starts_with("{}");
         if !starts_with_literal {
-            let message = "a key starts with a literal segment; write for example `\"user:{id}\"`";
+            let message = match of {
+                Of::Key => "a key starts with a literal segment; write for example `\"user:{id}\"`",
+                Of::Tag => {
+                    "a tag starts with a literal segment; write for example `\"team:{team}\"`"
+                }
+            };
             return Err(syn::Error::new(template.literal.span(), message));
         }
         Ok(template)
@@ -76,6 +98,11 @@ impl Template {
             root.insert_str(0, "r#");
         }
         Ok(Placeholder { root, fields, at: self.literal.value()[..at].chars().count() })
+    }
+
+    /// Whether a placeholder is one of `lang = expr`.
+    pub(crate) fn is_named(&self, placeholder: &Placeholder) -> bool {
+        self.named.iter().any(|(name, _)| *name == placeholder.root)
     }
 
     /// An error about a placeholder.

@@ -38,7 +38,7 @@ pub mod __private {
             Part, PartOf, ShapeOf, Success, TextError, call, call_on, clone_of, of, path_of,
             tagged, type_name_of, unexpanded, unheld,
         },
-        change::Change,
+        change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
         remote::{
             Answers, Fill, Found, Got, Hold, Leased, Memory, ReadStamps, Reason, Rejected, Remote,

@@ -1,12 +1,15 @@
 use proc_macro2::{Ident, Span, TokenStream};
+use quote::ToTokens as _;
 use syn::{
-    Expr, ExprLit, Lit, LitStr, Path, Token,
+    Expr, ExprLit, Lit, Path, Token,
     ext::IdentExt as _,
     parse::{ParseStream, Parser as _},
     punctuated::Punctuated,
 };
 
-use super::{Dur, Given, Names, Value, boolean, dur, expr, krate, option, pieces, ungrouped};
+use super::{
+    Dur, Given, Names, Tpl, Value, boolean, dur, expr, flag, krate, option, pieces, tpl, ungrouped,
+};
 use crate::errors::Errors;
 
 /// `#[cached(…)]`
@@ -14,11 +17,13 @@ use crate::errors::Errors;
 pub(crate) struct CachedArgs {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) jitter: Option<Jitter>,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<Tpl>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) none_ttl: Option<Dur>,
     pub(crate) cache_if: Option<Expr>,
     pub(crate) share_error: Option<Expr>,
+    pub(crate) tags: Vec<Tpl>,
+    pub(crate) tags_strict: Option<Span>,
     pub(crate) local: Option<Local>,
     /// `remote = false`, at its option.
     pub(crate) not_remote: Option<Span>,
@@ -46,13 +51,15 @@ pub(crate) enum Local {
     Not,
 }
 
-/// `"user:{id}"`, or `("user:{day}", day = date.to_string())`.
-pub(crate) struct Key {
-    pub(crate) template: LitStr,
-    pub(crate) named: Vec<(Ident, Expr)>,
-}
+/// Each of them is a stamp to compare with every read.
+const MOST_TAGS: usize = 8;
 
-const OPTIONS: [&str; 13] = [
+const KEY_TAKES: &str = "`key` takes a template; write for example `key = \"user:{id}\"`, or \
+                         `key = (\"day:{day}\", day = date.to_string())`";
+
+const TAGS_TAKE: &str = "`tags` takes templates; write for example `tags(\"team:{team}\")`";
+
+const OPTIONS: [&str; 15] = [
     "ttl",
     "jitter",
     "key",
@@ -60,6 +67,8 @@ const OPTIONS: [&str; 13] = [
     "none_ttl",
     "cache_if",
     "share_error",
+    "tags",
+    "tags_strict",
     "local",
     "remote",
     "detached",
@@ -83,6 +92,12 @@ impl CachedArgs {
         if !names.were_meant("ttl") {
             errors.on(at, "`ttl` is required; write for example `ttl = 60`");
         }
+        if let Some(strict) = args.tags_strict
+            && !names.were_meant("tags")
+        {
+            let message = "`tags_strict` has no tags to read; add `tags(\"team:{team}\")`";
+            errors.at(strict, message);
+        }
         args
     }
 
@@ -91,13 +106,15 @@ impl CachedArgs {
         match name.to_string().as_str() {
             "ttl" => self.ttl = Some(ttl(expr(&name, value, "60")?)?),
             "jitter" => self.jitter = Some(jitter(&expr(&name, value, "10")?)?),
-            "key" => self.key = Some(key(expr(&name, value, "\"user:{id}\"")?)?),
+            "key" => self.key = Some(tpl(expr(&name, value, "\"user:{id}\"")?, KEY_TAKES)?),
             "skip" => self.skip = skip(&name, value, errors)?,
             "none_ttl" => self.none_ttl = Some(dur("none_ttl", &expr(&name, value, "5")?)?),
             "cache_if" => self.cache_if = Some(expr(&name, value, "|user| user.active")?),
             "share_error" => {
                 self.share_error = Some(expr(&name, value, "|error| DbError::from(error)")?);
             }
+            "tags" => self.tags = tags(&name, value, errors)?,
+            "tags_strict" => self.tags_strict = Some(flag(&name, &value)?),
             "local" => self.local = Some(local(&expr(&name, value, "5")?)?),
             "remote" => {
                 if boolean(&expr(&name, value, "false")?) != Some(false) {
@@ -150,6 +167,29 @@ impl ParseNames for Punctuated<Ident, Token![,]> {
     }
 }
 
+fn tags(name: &Ident, value: Value, errors: &mut Errors) -> syn::Result<Vec<Tpl>> {
+    let list = match value {
+        Value::List(list) if !list.is_empty() => list,
+        _ => return Err(syn::Error::new(name.span(), TAGS_TAKE)),
+    };
+    let mut tags: Vec<Tpl> = Vec::new();
+    let values = pieces(list, errors, |input, _| input.parse().map(ungrouped));
+    for (at, value) in values.into_iter().enumerate() {
+        if at == MOST_TAGS {
+            errors.on(value, format_args!("a function has at most {MOST_TAGS} tags"));
+            break;
+        }
+        let Some(tag) = errors.keep(tpl(value, TAGS_TAKE)) else { continue };
+        if tags.iter().any(|other| other.is(&tag)) {
+            let template = tag.template.to_token_stream();
+            errors.on(&tag.template, format_args!("duplicate tag `{template}`"));
+        } else {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
 fn ttl(value: Expr) -> syn::Result<Ttl> {
     match &value {
         Expr::Lit(_) | Expr::Unary(_) => Ok(Ttl::Fixed(dur("ttl", &value)?)),
@@ -198,40 +238,4 @@ fn version(value: &Expr) -> syn::Result<u32> {
     }
     let message = "`version` takes a whole number; write for example `version = 1`";
     Err(syn::Error::new_spanned(value, message))
-}
-
-fn key(value: Expr) -> syn::Result<Key> {
-    const TAKES: &str = "`key` takes a template; write for example `key = \"user:{id}\"`, or \
-                         `key = (\"day:{day}\", day = date.to_string())`";
-    let refused = |tokens: &Expr| syn::Error::new_spanned(tokens, TAKES);
-    match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(template), .. }) => {
-            Ok(Key { template, named: Vec::new() })
-        }
-        Expr::Paren(inner) => key(*inner.expr),
-        Expr::Tuple(tuple) => {
-            let mut parts = tuple.elems.into_iter().map(ungrouped);
-            let template = match parts.next() {
-                Some(Expr::Lit(ExprLit { lit: Lit::Str(template), .. })) => template,
-                Some(other) => return Err(refused(&other)),
-                None => return Err(syn::Error::new(tuple.paren_token.span.join(), TAKES)),
-            };
-            let mut named = Vec::new();
-            for part in parts {
-                match part {
-                    Expr::Assign(assign) => match &*assign.left {
-                        Expr::Path(path) if path.path.get_ident().is_some() => {
-                            named.extend(
-                                path.path.get_ident().cloned().map(|name| (name, *assign.right)),
-                            );
-                        }
-                        other => return Err(refused(other)),
-                    },
-                    other => return Err(refused(&other)),
-                }
-            }
-            Ok(Key { template, named })
-        }
-        other => Err(refused(&other)),
-    }
 }

@@ -1,8 +1,12 @@
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
-use syn::{Expr, ExprClosure, ExprLit, Lit, Path, Token, ext::IdentExt as _, parse::ParseStream};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
+use syn::{
+    Expr, ExprCall, ExprClosure, ExprLit, Lit, Path, Token, ext::IdentExt as _, parse::ParseStream,
+};
 
-use super::{Dur, Given, Names, Value, dur, expr, krate, option, pieces, ungrouped};
+use super::{
+    Dur, Given, Names, Tpl, Value, dur, expr, flag, krate, option, pieces, tpl, tpl_of, ungrouped,
+};
 use crate::{
     errors::{Errors, nearest},
     signature::Arg,
@@ -11,15 +15,29 @@ use crate::{
 /// `#[invalidates(…)]`
 #[derive(Default)]
 pub(crate) struct InvalidatesArgs {
-    /// Calls, taken before the body runs.
-    pub(crate) before: Vec<Expr>,
+    /// Taken before the body runs.
+    pub(crate) before: Vec<Before>,
     /// `|out| …`, taken after it.
-    pub(crate) after: Vec<ExprClosure>,
+    pub(crate) after: Vec<After>,
+    /// That of the tags.
+    pub(crate) cache: Option<Expr>,
     pub(crate) hold: Option<Dur>,
     pub(crate) hold_required: Option<Span>,
     /// `on = "always"`, at its value.
     pub(crate) always: Option<Span>,
     pub(crate) krate: Option<Path>,
+}
+
+pub(crate) enum Before {
+    Call(Expr),
+    /// `tag("team:{team}")`
+    Tag(Tpl),
+}
+
+pub(crate) struct After {
+    pub(crate) closure: ExprClosure,
+    /// If its body is a `tag("team:{out.team}")`.
+    pub(crate) tag: Option<Tpl>,
 }
 
 /// `#[updates(…)]`
@@ -31,7 +49,9 @@ pub(crate) struct UpdatesArgs {
     pub(crate) krate: Option<Path>,
 }
 
-const INVALIDATES: [&str; 4] = ["hold", "hold_required", "on", "crate"];
+const TAG_TAKES: &str = "`tag` takes one template; write for example `tag(\"team:{team}\")`";
+
+const INVALIDATES: [&str; 5] = ["hold", "hold_required", "on", "cache", "crate"];
 const UPDATES: [&str; 2] = ["value", "crate"];
 
 impl InvalidatesArgs {
@@ -43,18 +63,17 @@ impl InvalidatesArgs {
         errors: &mut Errors,
     ) -> Self {
         let mut args = Self::default();
+        let mut cache_at = None;
         let targets = targets(tokens, &INVALIDATES, args_of_function, errors, |given| {
             let Given { name, value } = given;
             match name.to_string().as_str() {
                 "hold" => args.hold = Some(dur("hold", &expr(&name, value, "\"5s\"")?)?),
-                "hold_required" if matches!(value, Value::Flag) => {
-                    args.hold_required = Some(name.span());
-                }
-                "hold_required" => {
-                    let message = "`hold_required` stands alone";
-                    return Err(syn::Error::new(name.span(), message));
-                }
+                "hold_required" => args.hold_required = Some(flag(&name, &value)?),
                 "on" => args.always = always(&expr(&name, value, "\"always\"")?)?,
+                "cache" => {
+                    args.cache = Some(expr(&name, value, "self.cache")?);
+                    cache_at = Some(name);
+                }
                 _ => args.krate = Some(krate(&name, value)?),
             }
             Ok(())
@@ -64,15 +83,27 @@ impl InvalidatesArgs {
             let message =
                 "nothing to invalidate; name a call, as in `#[invalidates(get_user(id))]`";
             errors.on(at, message);
+        } else if let Some(cache) = cache_at
+            && !targets.iter().any(has_tag)
+        {
+            errors.at(cache.span(), "`cache` is that of a `tag`; a call has its own");
         }
         for target in targets {
             match target {
-                Expr::Closure(closure) if closure.inputs.len() == 1 => args.after.push(closure),
+                Expr::Closure(closure) if closure.inputs.len() == 1 => {
+                    let Some(tag) = errors.keep(tag_of(&closure.body).transpose()) else {
+                        continue;
+                    };
+                    args.after.push(After { closure, tag });
+                }
                 Expr::Closure(closure) => {
                     let message = "`|out| …` takes one argument: the value inside the output";
                     errors.on(head(&closure), message);
                 }
-                call => args.before.push(call),
+                target => {
+                    let Some(tag) = errors.keep(tag_of(&target).transpose()) else { continue };
+                    args.before.push(tag.map_or(Before::Call(target), Before::Tag));
+                }
             }
         }
         args
@@ -107,6 +138,11 @@ impl UpdatesArgs {
                     let message = "`#[updates]` holds its target before the body runs; use a \
                                    plain call instead of `|out|`";
                     errors.on(head(&closure), message);
+                }
+                tag if has_tag(&tag) => {
+                    let message = "`#[updates]` stores a value, and a tag has none; use \
+                                   `#[invalidates(tag(…))]`";
+                    errors.on(tag, message);
                 }
                 call if args.target.is_some() => {
                     let message = "`#[updates]` takes one call; give this one an `#[updates]` of \
@@ -173,6 +209,47 @@ fn is_option(input: ParseStream<'_>, known: &[&'static str], args: &[Arg]) -> bo
         && (known.contains(&name_text.as_str())
             || !args.iter().any(|arg| arg.name == name)
                 && nearest(&name_text, known.iter().copied()).is_some())
+}
+
+/// A tag, or a closure that gives one.
+fn has_tag(target: &Expr) -> bool {
+    match target {
+        Expr::Closure(closure) => tag_call(&closure.body).is_some(),
+        target => tag_call(target).is_some(),
+    }
+}
+
+/// `tag("team:{team}")`, `tag("day:{d}", d = …)` or `tag(("day:{d}", d = …))`; `None` of a call.
+fn tag_of(target: &Expr) -> Option<syn::Result<Tpl>> {
+    let mut args = tag_call(target)?.args.iter().cloned();
+    let first = ungrouped(args.next()?);
+    Some(match first {
+        Expr::Lit(_) => tpl_of(first, args, TAG_TAKES),
+        first => match args.next() {
+            Some(other) => Err(syn::Error::new_spanned(other, TAG_TAKES)),
+            None => tpl(first, TAG_TAKES),
+        },
+    })
+}
+
+/// By syntax: a function of the user may have that name too, but none of a name takes a template.
+fn tag_call(target: &Expr) -> Option<&ExprCall> {
+    let Expr::Call(call) = target else { return None };
+    let Expr::Path(function) = &*call.func else { return None };
+    let is_tag = function.qself.is_none() && function.path.is_ident("tag");
+    (is_tag && starts_with_literal(call.args.to_token_stream())).then_some(call)
+}
+
+/// A string, or a parenthesis with one.
+fn starts_with_literal(tokens: TokenStream) -> bool {
+    match tokens.into_iter().next() {
+        Some(TokenTree::Literal(literal)) => matches!(Lit::new(literal), Lit::Str(_)),
+        Some(TokenTree::Group(group)) => {
+            matches!(group.delimiter(), Delimiter::Parenthesis | Delimiter::None)
+                && starts_with_literal(group.stream())
+        }
+        _ => false,
+    }
 }
 
 /// Input: `"always"`. Output: where it is.

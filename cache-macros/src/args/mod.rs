@@ -4,15 +4,16 @@ mod cached;
 mod change;
 
 use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
 use syn::{
-    Expr, ExprLit, Lit, Path, Token,
+    Expr, ExprLit, Lit, LitStr, Path, Token,
     ext::IdentExt as _,
     parse::{ParseStream, Parser as _},
     spanned::Spanned as _,
 };
 
 pub(crate) use cached::{CachedArgs, Jitter, Local, Ttl};
-pub(crate) use change::{InvalidatesArgs, UpdatesArgs, head};
+pub(crate) use change::{After, Before, InvalidatesArgs, UpdatesArgs, head};
 
 use crate::errors::{Errors, did_you_mean, nearest};
 
@@ -21,6 +22,12 @@ use crate::errors::{Errors, did_you_mean, nearest};
 pub(crate) struct Dur {
     pub(crate) millis: u64,
     pub(crate) span: Span,
+}
+
+/// A template as it is written: `"user:{id}"`, or `("day:{day}", day = date.to_string())`.
+pub(crate) struct Tpl {
+    pub(crate) template: LitStr,
+    pub(crate) named: Vec<(Ident, Expr)>,
 }
 
 /// An option with what follows its name.
@@ -145,6 +152,60 @@ fn expr(name: &Ident, value: Value, example: &str) -> syn::Result<Expr> {
                 format_args!("`{name}` takes a value; write for example `{name} = {example}`");
             Err(syn::Error::new(name.span(), message))
         }
+    }
+}
+
+/// A name that stands alone.
+fn flag(name: &Ident, value: &Value) -> syn::Result<Span> {
+    match value {
+        Value::Flag => Ok(name.span()),
+        _ => Err(syn::Error::new(name.span(), format_args!("`{name}` stands alone"))),
+    }
+}
+
+/// `takes` says what is written instead of something else.
+fn tpl(value: Expr, takes: &str) -> syn::Result<Tpl> {
+    match value {
+        Expr::Paren(inner) => tpl(ungrouped(*inner.expr), takes),
+        Expr::Tuple(tuple) => {
+            let mut values = tuple.elems.into_iter();
+            match values.next() {
+                Some(template) => tpl_of(template, values, takes),
+                None => Err(syn::Error::new(tuple.paren_token.span.join(), takes)),
+            }
+        }
+        template => tpl_of(template, [], takes),
+    }
+}
+
+/// The literal, and the `name = expr` behind it.
+fn tpl_of(template: Expr, named: impl IntoIterator<Item = Expr>, takes: &str) -> syn::Result<Tpl> {
+    let refused = |tokens: &Expr| syn::Error::new_spanned(tokens, takes);
+    let template = match ungrouped(template) {
+        Expr::Lit(ExprLit { lit: Lit::Str(template), .. }) => template,
+        other => return Err(refused(&other)),
+    };
+    let named = named.into_iter().map(|value| match ungrouped(value) {
+        Expr::Assign(assign) => match &*assign.left {
+            Expr::Path(path) => match path.path.get_ident() {
+                Some(name) => Ok((name.clone(), *assign.right)),
+                None => Err(refused(&assign.left)),
+            },
+            other => Err(refused(other)),
+        },
+        other => Err(refused(&other)),
+    });
+    Ok(Tpl { template, named: named.collect::<syn::Result<_>>()? })
+}
+
+impl Tpl {
+    /// Whether the same is written in both.
+    fn is(&self, other: &Self) -> bool {
+        let named = |tpl: &Self| -> Vec<String> {
+            let named = tpl.named.iter();
+            named.map(|(name, value)| quote!(#name = #value).to_string()).collect()
+        };
+        self.template.value() == other.template.value() && named(self) == named(other)
     }
 }
 

@@ -1,22 +1,31 @@
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{ExprClosure, Path, ReturnType, parse_quote_spanned, spanned::Spanned};
 
-use super::at_output;
+use super::{at_output, parts::Parts};
 use crate::{
-    args::{InvalidatesArgs, UpdatesArgs},
+    args::{After, Before, InvalidatesArgs, Tpl, UpdatesArgs},
+    check::check_names,
+    errors::Errors,
     signature::{Function, Shape},
+    template::{Of, Template},
 };
 
 /// Input:
 /// ```text
-/// #[invalidates(get_user(id), |out| by_name(&out.name))]
+/// #[invalidates(get_user(id), tag("team:{team}"), |out| by_name(&out.name))]
 /// { … }
 /// ```
 /// Output:
 /// ```text
 /// let mut __change = Change::new();
 /// __change.target(get_user(id));
+/// let __parts = {
+///     let mut __key = KeyBytes::new();
+///     (&Part(&team)).write_to(__key.writer());
+///     __key
+/// };
+/// __change.tag("team:{}", __parts);
 /// __change.begin().await;
 /// let __output = async move { … }.await;
 /// let __succeeded = match (&Outcome(&__output)).success() {
@@ -34,18 +43,58 @@ pub(super) fn invalidates(
     args: &InvalidatesArgs,
     krate: &Path,
     function: &Function,
+    shape: &Shape,
     run: &TokenStream,
+    errors: &mut Errors,
 ) -> TokenStream {
     let private = private(krate, Span::mixed_site());
+    let mut tag = |change: &str, tag: &Tpl, shape: &Shape| {
+        let template = errors.keep(Template::parse(tag, Of::Tag))?;
+        check_names(&template, shape, errors);
+        let change = Ident::new(change, Span::mixed_site());
+        Some(take_tag(&change, args.cache.is_some(), &private, &template, shape))
+    };
     let hold = args.hold.map(|hold| {
         let millis = hold.millis;
         quote!(.hold(#millis))
     });
     let always = args.always.map(|_| quote!(.always()));
-    let before = args.before.iter().map(|target| {
-        let take = quote_spanned!(at(target)=> __change.target(#target));
-        quote_spanned!(Span::mixed_site()=> #take;)
-    });
+    // Before the body, which may move what it is a field of.
+    let mut before: TokenStream = args
+        .cache
+        .iter()
+        .map(|cache| {
+            let private = self::private(krate, at(cache));
+            let given = quote_spanned!(cache.span()=> &#cache);
+            let cache = quote_spanned!(at(cache)=> #private::cache_of(#given));
+            quote_spanned!(Span::mixed_site()=> let __cache = #cache;)
+        })
+        .collect();
+    for target in &args.before {
+        before.extend(match target {
+            Before::Call(target) => {
+                let take = quote_spanned!(at(target)=> __change.target(#target));
+                Some(quote_spanned!(Span::mixed_site()=> #take;))
+            }
+            Before::Tag(template) => tag("__change", template, shape),
+        });
+    }
+    let mut after = TokenStream::new();
+    for After { closure, tag: template } in &args.after {
+        let closure = match template {
+            None => targeting(closure),
+            Some(template) => {
+                let tag = tag("__target", template, &shape.seen_in(&closure.inputs));
+                let mut closure = closure.clone();
+                closure.body = parse_quote_spanned!(at(&closure.body)=> { #tag });
+                closure
+            }
+        };
+        after.extend(quote_spanned!(Span::mixed_site()=>
+            let __target = &mut __change;
+            #private::of(__value, #closure);
+        ));
+    }
     let begin = if let Some(required) = args.hold_required {
         let span = Span::mixed_site().located_at(required);
         let private = self::private(krate, span);
@@ -60,17 +109,40 @@ pub(super) fn invalidates(
     };
     let before = quote_spanned!(Span::mixed_site()=>
         let mut __change = #private::Change::new() #hold #always;
-        #(#before)*
+        #before
         #begin
     );
-    let after = args.after.iter().map(|closure| {
-        let closure = targeting(closure);
-        quote_spanned!(Span::mixed_site()=>
-            let __target = &mut __change;
-            #private::of(__value, #closure);
-        )
-    });
-    around(&private, function, &before, run, &quote!(#(#after)*))
+    around(&private, function, &before, run, &after)
+}
+
+/// The statements that take a tag.
+fn take_tag(
+    change: &Ident,
+    has_cache: bool,
+    private: &TokenStream,
+    template: &Template,
+    shape: &Shape,
+) -> TokenStream {
+    let mut parts = Parts::new(private, shape);
+    parts.all(template);
+    let (parts, pieces) = (parts.into_statements(), &template.pieces);
+    let take = if has_cache {
+        quote_spanned!(Span::mixed_site()=> #change.tag_in(&__cache, #pieces, __parts);)
+    } else {
+        quote_spanned!(Span::mixed_site()=> #change.tag(#pieces, __parts);)
+    };
+    quote_spanned!(Span::mixed_site()=>
+        #[allow(clippy::used_underscore_binding)]
+        let __parts = {
+            #[allow(unused_imports)]
+            use #private::{NoPart as _, PartOf as _};
+            #[allow(unused_mut)]
+            let mut __key = #private::KeyBytes::new();
+            #parts
+            __key
+        };
+        #take
+    )
 }
 
 /// Input: `|out| by_name(&out.name)`. Output: `|out| __target.target(by_name(&out.name))`.

@@ -4,6 +4,7 @@ mod cached;
 mod change;
 mod key_part;
 mod layer;
+mod parts;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -69,7 +70,9 @@ fn expand(
             Args::Cached(args) => {
                 return cached::expand(args, krate, function, shape, &run, errors);
             }
-            Args::Invalidates(args) => change::invalidates(args, krate, function, &run),
+            Args::Invalidates(args) => {
+                change::invalidates(args, krate, function, shape, &run, errors)
+            }
             Args::Updates(args) => change::updates(args, krate, function, shape, &run),
         };
     }

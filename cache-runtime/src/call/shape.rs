@@ -264,8 +264,10 @@ pub fn tagged<S>(shape: S) -> Tagged<S> {
     Tagged(shape)
 }
 
+#[diagnostic::do_not_recommend]
 impl<S: HasNone> HasNone for Tagged<S> {}
 
+#[diagnostic::do_not_recommend]
 impl<S: HasError> HasError for Tagged<S> {}
 
 impl<S: Shape> Shape for Tagged<S> {

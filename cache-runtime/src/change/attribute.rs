@@ -52,10 +52,10 @@ impl Change {
         self.tag_in(&Cache::current(), template, parts);
     }
 
-    /// The same with `cache = expr`.
-    pub fn tag_in(&mut self, cache: &impl AsCache, template: &'static str, parts: KeyBytes) {
+    /// The same in a cache that is given.
+    pub fn tag_in(&mut self, cache: &Cache, template: &'static str, parts: KeyBytes) {
         let tag = KeyText::of_tag(template, parts.as_slice(&mut [0; 9]));
-        self.writes.all.push(Write::of_tag(cache.as_cache(), tag));
+        self.writes.all.push(Write::of_tag(cache, tag));
     }
 
     /// The entry of `#[updates]`.
@@ -107,6 +107,11 @@ impl Change {
         writes.retain(|write| always || write.is_held());
         let _ = land(writes).await;
     }
+}
+
+/// `cache = expr`
+pub fn cache_of(cache: &impl AsCache) -> Cache {
+    cache.as_cache().clone()
 }
 
 impl fmt::Debug for Change {

@@ -10,7 +10,7 @@ mod invalidation;
 
 use std::time::Duration;
 
-pub use attribute::Change;
+pub use attribute::{Change, cache_of};
 pub use invalidation::{Invalidation, InvalidationBuilder};
 
 use self::hold::Held;

@@ -58,6 +58,31 @@ mod tests {
         Cache::memory().scope(async { assert_eq!(Repo { tenant: 1 }.next().await, 2) }).await;
     }
 
+    impl Repo {
+        #[cached(ttl = 60, key = "first:{key}", tags("repo:{self.tenant}:{key}"), skip(self))]
+        async fn first(&mut self, key: &str) -> Option<String> {
+            self.tenant += 1;
+            key.get(..self.tenant as usize).map(str::to_owned)
+        }
+
+        #[invalidates(tag("repo:{self.tenant}:{key}"), |out| tag("repo:{out}:{key}"))]
+        async fn name(&mut self, key: &str, new: String) -> String {
+            self.tenant += 1;
+            new
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tag_borrows_what_it_is_given() {
+        let run = async {
+            let mut repo = Repo { tenant: 0 };
+            let key = "a".to_owned();
+            assert_eq!(repo.first(&key).await, Some("a".to_owned()));
+            assert_eq!(repo.name(&key, "b".to_owned()).await, "b");
+        };
+        Cache::memory().scope(run).await;
+    }
+
     #[tokio::test]
     async fn a_function_borrows_what_it_is_given() {
         let run = async {

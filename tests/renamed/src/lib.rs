@@ -43,6 +43,30 @@ mod tests {
         id + 1
     }
 
+    #[cached(ttl = 60, tags("user:{id}", ("of:{n}", n = id.0 + 1)), tags_strict, crate = ::pantry)]
+    async fn tagged(id: UserId) -> u64 {
+        id.0
+    }
+
+    #[invalidates(
+        tag("user:{id}"),
+        |out| tag("user:{out}:{id}"),
+        cache = Cache::current(),
+        crate = ::pantry,
+    )]
+    async fn drop_tagged(id: u64) -> Result<u64, pantry::Error> {
+        Ok(id)
+    }
+
+    #[tokio::test]
+    async fn the_attributes_with_tags_find_the_crate() {
+        let run = async {
+            assert_eq!(tagged(UserId(1)).await, 1);
+            assert_eq!(drop_tagged(1).await.unwrap(), 1);
+        };
+        Cache::memory().scope(run).await;
+    }
+
     #[tokio::test]
     async fn the_attributes_that_change_find_the_crate() {
         let run = async {

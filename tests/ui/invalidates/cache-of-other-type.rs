@@ -1,0 +1,8 @@
+use larder::invalidates;
+
+#[invalidates(tag("team:{team}"), cache = "redis")]
+async fn rename(id: u64, team: u64) -> Result<u64, String> {
+    Ok(id + team)
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use larder::invalidates;
+
+struct User {
+    team: u64,
+}
+
+#[invalidates(|out| tag("team:{uot.team}"))]
+async fn add(team: u64) -> Result<User, String> {
+    Ok(User { team })
+}
+
+fn main() {}
