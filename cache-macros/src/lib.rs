@@ -224,9 +224,8 @@ use proc_macro::TokenStream;
 /// [`max_staleness`](struct.CacheBuilder.html#method.max_staleness) in others; with `tags_strict`
 /// and `local = false` it is exact in all of them.
 ///
-/// Values are written in a tag as they are in a key, escaped, and an argument of type `impl Trait`
-/// with its type. So invalidate with [`#[invalidates(tag(…))]`](attr.invalidates.html#tags), which
-/// writes them likewise, rather than with
+/// Values are written in a tag as they are in a key, escaped. So invalidate with
+/// [`#[invalidates(tag(…))]`](attr.invalidates.html#tags), which writes them likewise, rather than with
 /// [`Cache::invalidate_tag`](struct.Cache.html#method.invalidate_tag) and a text made by hand.
 ///
 /// A tag does not make an argument part of the key. What a tag names beyond the key (a skipped
@@ -471,7 +470,7 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// # }
 /// ```
 ///
-/// A call of a function of yours that is named `tag` is a call, unless it begins with a literal.
+/// A function of yours may be named `tag`: what is not given a literal first is a call of it.
 ///
 /// # `cache`
 ///

@@ -232,7 +232,7 @@ fn tag_of(target: &Expr) -> Option<syn::Result<Tpl>> {
     })
 }
 
-/// By syntax: a function of the user may have that name too, but none of a name takes a template.
+/// By syntax: a function of the user may have that name too, and is one if it is given no literal.
 fn tag_call(target: &Expr) -> Option<&ExprCall> {
     let Expr::Call(call) = target else { return None };
     let Expr::Path(function) = &*call.func else { return None };

@@ -27,6 +27,8 @@ struct Part {
     named_in: Option<usize>,
     root: String,
     fields: Vec<String>,
+    /// It is written with its type.
+    is_typed: bool,
 }
 
 /// The `lang = expr` of a template, by what their values are bound to.
@@ -58,18 +60,19 @@ impl<'a> Parts<'a> {
             self.statements
                 .extend(quote_spanned!(Span::mixed_site()=> __key.writer().#write(#argument);));
             let root = name.to_string();
-            self.known.push(Some(Part { named_in: None, root, fields: Vec::new() }));
+            let part = Part { named_in: None, root, fields: Vec::new(), is_typed: *is_impl };
+            self.known.push(Some(part));
         }
     }
 
-    /// Every placeholder, in the order of the template.
+    /// Every placeholder of a tag, in the order of the template.
     pub(super) fn all(&mut self, template: &Template) {
-        self.write(template, |_, _| None);
+        self.write(template, false, |_, _| None);
     }
 
     /// With `key`: its placeholders, and the types that count with them.
     pub(super) fn key(&mut self, template: &Template) {
-        self.all(template);
+        self.write(template, true, |_, _| None);
         // An argument of a type that the caller chooses counts with its type, asked for or not.
         let is_typed = |arg: &Arg| {
             template.placeholders.iter().any(|placeholder| {
@@ -95,16 +98,20 @@ impl<'a> Parts<'a> {
 
     /// The part of each placeholder of a tag, in the order of the template. Only what is no part yet
     /// is written.
+    ///
+    /// Never with its type: functions of other types have the same tag.
     pub(super) fn tag(&mut self, template: &Template) -> Vec<usize> {
-        self.write(template, |known, part| {
+        self.write(template, false, |known, part| {
             known.iter().position(|known| known.as_ref() == Some(part))
         })
     }
 
-    /// Writes what is not `found` among the parts that are there. The part of each placeholder.
+    /// Writes what is not `found` among the parts that are there; `with_types` an argument of a type
+    /// that the caller chooses with that. The part of each placeholder.
     fn write(
         &mut self,
         template: &Template,
+        with_types: bool,
         found: impl Fn(&[Option<Part>], &Part) -> Option<usize>,
     ) -> Vec<usize> {
         let bound = Bound { template, number: self.templates };
@@ -112,22 +119,27 @@ impl<'a> Parts<'a> {
         let mut parts = Vec::new();
         let mut new = Vec::new();
         for placeholder in &template.placeholders {
+            let is_named = template.is_named(placeholder);
+            let is_impl =
+                self.shape.args.iter().any(|arg| arg.is_impl && arg.name == placeholder.root);
             let part = Part {
-                named_in: template.is_named(placeholder).then_some(bound.number),
+                named_in: is_named.then_some(bound.number),
                 root: placeholder.root.clone(),
                 fields: placeholder.fields.clone(),
+                is_typed: with_types && is_impl && !is_named && placeholder.fields.is_empty(),
             };
             parts.push(found(&self.known, &part).unwrap_or_else(|| {
+                new.push((placeholder, part.is_typed));
                 self.known.push(Some(part));
-                new.push(placeholder);
                 self.known.len() - 1
             }));
         }
         let (private, shape) = (self.private, self.shape);
         let bindings = bound.bindings();
         let check = bound.check(&new, private, shape);
-        let writes =
-            new.iter().map(|placeholder| bound.write(placeholder, check.is_some(), private, shape));
+        let writes = new.iter().map(|(placeholder, is_typed)| {
+            bound.write(placeholder, *is_typed, check.is_some(), private, shape)
+        });
         self.statements.extend(quote_spanned!(Span::mixed_site()=> #bindings #check #(#writes)*));
         parts
     }
@@ -153,7 +165,7 @@ impl Bound<'_> {
     /// which no span of a macro can point to. Only plain names are such a literal.
     fn check(
         &self,
-        new: &[&Placeholder],
+        new: &[(&Placeholder, bool)],
         private: &TokenStream,
         shape: &Shape,
     ) -> Option<TokenStream> {
@@ -174,7 +186,7 @@ impl Bound<'_> {
             }
             let shadow = ident(root, literal.span());
             // What is written elsewhere is checked there.
-            let is_new = new.iter().any(|new| new.root == *root);
+            let is_new = new.iter().any(|(new, _)| new.root == *root);
             let value = if is_new { self.value_of(placeholder, shape) } else { quote!(()) };
             Some(quote_spanned!(Span::mixed_site()=> let #shadow = #private::Part(&#value);))
         });
@@ -189,6 +201,7 @@ impl Bound<'_> {
     fn write(
         &self,
         placeholder: &Placeholder,
+        is_typed: bool,
         is_checked: bool,
         private: &TokenStream,
         shape: &Shape,
@@ -201,9 +214,6 @@ impl Bound<'_> {
                 __key.writer().type_name(::core::any::type_name::<#value>());
             );
         }
-        let is_typed = !is_named
-            && placeholder.fields.is_empty()
-            && shape.args.iter().any(|arg| arg.is_impl && arg.name == root);
         let (checked, unchecked) =
             if is_typed { ("write_typed_to", "typed") } else { ("write_to", "part") };
         if is_checked {
@@ -336,6 +346,18 @@ mod tests {
         parts.key(&named_template("show:{text}", named));
         assert_eq!(parts.len(), 2);
         assert_eq!(parts.tag(&template("page:{page}")), [2]);
+    }
+
+    #[test]
+    fn a_tag_is_without_the_type_that_a_caller_chooses() {
+        let shape = shape(quote!(
+            async fn show(value: impl Show) {}
+        ));
+        let private = quote!(private);
+        let mut parts = Parts::new(&private, &shape);
+        parts.key(&template("show:{value}"));
+        assert_eq!(parts.tag(&template("of:{value}")), [1]);
+        assert_eq!(parts.tag(&template("also:{value}")), [1]);
     }
 
     #[test]
