@@ -131,6 +131,25 @@ async fn value(world: Arc<World>) -> u32 {
     }
 }
 
+/// The same, with a tag.
+#[cached(ttl = 60, key = "tagged", tags("all"), cache = world.cache, skip(world))]
+async fn tagged(world: Arc<World>) -> u32 {
+    match world.run().await {
+        Ok(began) | Err(began) => began,
+    }
+}
+
+/// A call of one of them.
+type Called = Pin<Box<dyn Future<Output = u32> + Send>>;
+
+fn plain(world: Arc<World>) -> Called {
+    Box::pin(value(world))
+}
+
+fn with_tag(world: Arc<World>) -> Called {
+    Box::pin(tagged(world))
+}
+
 /// Its error is not shared: it has no `Clone`.
 #[derive(Debug, PartialEq)]
 struct Failed(u32);
@@ -340,19 +359,19 @@ fn an_error_that_is_shared_goes_to_all_who_wait() {
 
 /// Calls that race with a change, which says when it began and ended, and after it. What a call
 /// gets that starts after the end comes from a run that began after the beginning, or is `put`.
-fn after<C>(changes: usize, change: fn(Arc<World>) -> C)
+fn after<C>(of: fn(Arc<World>) -> Called, changes: usize, change: fn(Arc<World>) -> C)
 where
     C: Future<Output = Change> + Send + 'static,
 {
     let world = World::new();
     block_on(async {
-        let cuts = tasks(1, || cut(value(Arc::clone(&world))));
-        let calls = tasks(2, || value(Arc::clone(&world)));
+        let cuts = tasks(1, || cut(of(Arc::clone(&world))));
+        let calls = tasks(2, || of(Arc::clone(&world)));
         let changes = tasks(changes, || {
             let world = Arc::clone(&world);
             async move {
                 let change = change(Arc::clone(&world)).await;
-                let later = value(Arc::clone(&world)).await;
+                let later = of(Arc::clone(&world)).await;
                 assert!(change.allows(later), "{change:?}, then {later}");
                 change
             }
@@ -361,7 +380,7 @@ where
         outputs(calls).await;
         let changes = outputs(changes).await;
         // At rest, too.
-        let stored = value(Arc::clone(&world)).await;
+        let stored = of(Arc::clone(&world)).await;
         for change in changes {
             assert!(change.allows(stored), "{change:?}, then at rest {stored}");
         }
@@ -385,7 +404,7 @@ impl Change {
 #[test]
 fn after_an_invalidation_no_call_gets_a_value_from_before() {
     explore(|| {
-        after(2, |world| async move {
+        after(plain, 2, |world| async move {
             let since = world.moment();
             value(world).invalidate().await.unwrap();
             Change { since }
@@ -396,7 +415,7 @@ fn after_an_invalidation_no_call_gets_a_value_from_before() {
 #[test]
 fn after_an_invalidation_by_text_no_call_gets_a_value_from_before() {
     explore(|| {
-        after(2, |world| async move {
+        after(plain, 2, |world| async move {
             let since = world.moment();
             world.cache.invalidate("value").await.unwrap();
             Change { since }
@@ -407,7 +426,7 @@ fn after_an_invalidation_by_text_no_call_gets_a_value_from_before() {
 #[test]
 fn after_a_clear_no_call_gets_a_value_from_before() {
     explore(|| {
-        after(2, |world| async move {
+        after(plain, 2, |world| async move {
             let since = world.moment();
             world.cache.clear().await.unwrap();
             Change { since }
@@ -416,9 +435,45 @@ fn after_a_clear_no_call_gets_a_value_from_before() {
 }
 
 #[test]
+fn after_a_bump_no_call_gets_a_value_from_before() {
+    explore(|| {
+        after(with_tag, 2, |world| async move {
+            let since = world.moment();
+            world.cache.invalidate_tag("all").await.unwrap();
+            Change { since }
+        });
+    });
+}
+
+#[test]
+fn after_a_held_change_of_a_tag_no_call_gets_a_value_from_before_its_end() {
+    explore(|| {
+        after(with_tag, 2, |world| async move {
+            let change = world.cache.invalidation().tag("all").hold(Duration::from_secs(1));
+            let change = change.await.unwrap();
+            yield_now().await;
+            let since = world.moment();
+            change.complete().await.unwrap();
+            Change { since }
+        });
+    });
+}
+
+#[test]
+fn after_an_invalidation_of_what_has_a_tag_no_call_gets_a_value_from_before() {
+    explore(|| {
+        after(with_tag, 2, |world| async move {
+            let since = world.moment();
+            tagged(world).invalidate().await.unwrap();
+            Change { since }
+        });
+    });
+}
+
+#[test]
 fn after_a_refresh_no_call_gets_a_value_from_before() {
     explore(|| {
-        after(1, |world| async move {
+        after(plain, 1, |world| async move {
             let since = world.moment();
             value(world).refresh().await;
             Change { since }

@@ -25,7 +25,7 @@ use crate::{
 ///     (&Part(&team)).write_to(__key.writer());
 ///     __key
 /// };
-/// __change.tag("team:{}", __parts);
+/// __change.tag("team:{}", &__parts);
 /// __change.begin().await;
 /// let __output = async move { … }.await;
 /// let __succeeded = match (&Outcome(&__output)).success() {
@@ -127,9 +127,9 @@ fn take_tag(
     parts.all(template);
     let (parts, pieces) = (parts.into_statements(), &template.pieces);
     let take = if has_cache {
-        quote_spanned!(Span::mixed_site()=> #change.tag_in(&__cache, #pieces, __parts);)
+        quote_spanned!(Span::mixed_site()=> #change.tag_in(&__cache, #pieces, &__parts);)
     } else {
-        quote_spanned!(Span::mixed_site()=> #change.tag(#pieces, __parts);)
+        quote_spanned!(Span::mixed_site()=> #change.tag(#pieces, &__parts);)
     };
     quote_spanned!(Span::mixed_site()=>
         #[allow(clippy::used_underscore_binding)]

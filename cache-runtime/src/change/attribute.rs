@@ -48,12 +48,12 @@ impl Change {
     }
 
     /// `tag("team:{team}")`, by its template and what stands in it.
-    pub fn tag(&mut self, template: &'static str, parts: KeyBytes) {
+    pub fn tag(&mut self, template: &'static str, parts: &KeyBytes) {
         self.tag_in(&Cache::current(), template, parts);
     }
 
     /// The same in a cache that is given.
-    pub fn tag_in(&mut self, cache: &Cache, template: &'static str, parts: KeyBytes) {
+    pub fn tag_in(&mut self, cache: &Cache, template: &'static str, parts: &KeyBytes) {
         let tag = KeyText::of_tag(template, parts.as_slice(&mut [0; 9]));
         self.writes.all.push(Write::of_tag(cache, tag));
     }

@@ -394,3 +394,83 @@ impl Text {
         self.raw(itoa::Buffer::new().format(number).as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::key::{KeyBytes, KeyPart, KeyWriter};
+
+    struct ByHand(Option<u8>);
+
+    impl KeyPart for ByHand {
+        fn write(&self, out: &mut KeyWriter<'_>) {
+            out.part(&self.0);
+            out.part("end");
+        }
+    }
+
+    type Write<'a> = &'a dyn Fn(&mut KeyWriter<'_>);
+
+    /// Each form that a part can have.
+    fn each(write: &mut dyn FnMut(Write<'_>)) {
+        write(&|out| out.part(&7u8));
+        write(&|out| out.part(&-7i64));
+        write(&|out| out.part(&u128::MAX));
+        write(&|out| out.part(&i128::MIN));
+        write(&|out| out.part("a:b"));
+        write(&|out| out.part(""));
+        write(&|out| out.part(&*"x".repeat(300)));
+        write(&|out| out.part(&true));
+        write(&|out| out.part(&None::<u8>));
+        write(&|out| out.part(&Some(Some("deep"))));
+        write(&|out| out.part(&(1u8, "two", Some(3u8))));
+        write(&|out| out.part(&[[1u8, 2], [3, 4]]));
+        write(&|out| out.part::<[u8]>(&[]));
+        write(&|out| out.part(&ByHand(Some(1))));
+        write(&|out| out.part(&Some(ByHand(None))));
+        write(&|out| out.typed(&5u8));
+        write(&|out| out.part(&Ipv4Addr::LOCALHOST));
+        write(&|out| out.part(&Ipv6Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn a_part_of_any_form_is_found_by_where_it_stands() {
+        let mut all = KeyBytes::new();
+        let mut alone = Vec::new();
+        each(&mut |write| {
+            write(&mut all.writer());
+            let mut one = KeyBytes::new();
+            write(&mut one.writer());
+            alone.push(one.as_slice(&mut [0; 9]).to_vec());
+        });
+        let all = all.as_slice(&mut [0; 9]).to_vec();
+        for (at, one) in alone.iter().enumerate() {
+            let parts: &'static [usize] = Box::leak(Box::new([at]));
+            let tags: &'static [Tag] = Box::leak(Box::new([Tag { template: "tag:{}", parts }]));
+            let found: Vec<_> = KeyText::of_tags(tags, &all).collect();
+            assert_eq!(found, [KeyText::of_tag("tag:{}", one)], "part {at}");
+            let rest = Parts { rest: &all }.skip(at + 1);
+            assert_eq!(rest, &alone[at + 1..].concat());
+        }
+    }
+
+    const TAGS: &[Tag] = &[
+        Tag { template: "all", parts: &[] },
+        Tag { template: "of:{}:{}", parts: &[2, 0] },
+        Tag { template: "of:{}-{}", parts: &[1, 1] },
+    ];
+
+    #[test]
+    fn a_tag_has_the_parts_that_it_names_in_its_own_order() {
+        let mut key = KeyBytes::new();
+        key.writer().part(&1u8);
+        key.writer().part("two");
+        key.writer().part(&Some(3u8));
+        let place = &mut [0; 9];
+        let texts = KeyText::of_tags(TAGS, key.as_slice(place));
+        let texts: Vec<_> = texts.map(|text| text.to_text()).collect();
+        assert_eq!(texts, ["all", "of:3:1", "of:(two)-two"]);
+    }
+}

@@ -204,3 +204,105 @@ impl Flights {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache::Cache, local::Named};
+
+    fn tags(cache: &Inner, texts: &[&str]) -> Tags {
+        Tags::of(&cache.flights, texts.iter().map(|text| KeyText::literal(text)))
+    }
+
+    /// Another tag of the same slot.
+    fn neighbour(cache: &Inner, tag: &Named) -> Named {
+        (0..10_000_000)
+            .map(|number| cache.flights.name_tag(KeyText::literal(&format!("other:{number}"))))
+            .find(|other| other.slot() == tag.slot())
+            .unwrap()
+    }
+
+    #[test]
+    fn a_bump_of_a_tag_that_shares_the_slot_is_none_of_this_one() {
+        let cache = Cache::memory();
+        let team = tags(&cache, &["team:7"]);
+        let tagged = Tagged::begin(&cache, team.clone());
+        let before = tagged.sum();
+        Flights::outdate(&cache, &neighbour(&cache, &team.0[0]), None);
+        assert_ne!(cache.generations.sum(&tagged.slots()), before, "an entry is outdated");
+        assert!(!tagged.are_bumped(&cache), "and no flight is left");
+        Flights::outdate(&cache, &team.0[0], None);
+        assert!(tagged.are_bumped(&cache));
+        tagged.begin_anew(&cache);
+        assert!(!tagged.are_bumped(&cache));
+    }
+
+    #[test]
+    fn of_many_bumps_each_counts_and_those_that_are_forgotten_count_for_every_tag() {
+        let cache = Cache::memory();
+        let team = tags(&cache, &["team:7"]);
+        let other = neighbour(&cache, &team.0[0]);
+        let tagged = Tagged::begin(&cache, team.clone());
+        for _ in 0..REMEMBERED {
+            Flights::outdate(&cache, &other, None);
+        }
+        assert!(!tagged.are_bumped(&cache));
+        Flights::outdate(&cache, &other, None);
+        assert!(tagged.are_bumped(&cache));
+        tagged.begin_anew(&cache);
+        Flights::outdate(&cache, &team.0[0], None);
+        for _ in 1..REMEMBERED {
+            Flights::outdate(&cache, &other, None);
+        }
+        assert!(tagged.are_bumped(&cache));
+    }
+
+    #[test]
+    fn a_load_knows_which_of_its_tags_are_pending() {
+        let cache = Cache::memory();
+        let both = tags(&cache, &["team:7", "members"]);
+        assert!(!Tagged::begin(&cache, both.clone()).was_pending());
+        let number = Flights::suspend(&cache, &both.0[1], None);
+        assert!(Tagged::begin(&cache, both.clone()).was_pending());
+        assert!(!Tagged::begin(&cache, tags(&cache, &["team:7"])).was_pending());
+        Flights::confirm(&cache, &both.0[1], number);
+        assert!(!Tagged::begin(&cache, both.clone()).was_pending());
+        Flights::hold(&cache, &both.0[0], None);
+        assert!(Tagged::begin(&cache, both).was_pending());
+    }
+
+    #[test]
+    fn stamps_are_known_together_and_until_a_slot_moves() {
+        let cache = Cache::memory();
+        let both = tags(&cache, &["team:7", "members"]);
+        let at = |tag: &Named| cache.generations.at(tag.slot());
+        let learn = |tag, stamp, asked| Flights::learn(&cache, tag, stamp, at(tag), asked);
+        learn(&both.0[0], 5, 1);
+        assert_eq!(Flights::known(&cache, &both, 2), None);
+        learn(&both.0[1], 6, 1);
+        assert_eq!(Flights::known(&cache, &both, 2), Some(vec![Some(5), Some(6)]));
+        // What was asked for later counts, whichever answer comes first.
+        learn(&both.0[0], 8, 3);
+        learn(&both.0[0], 7, 2);
+        assert_eq!(Flights::known(&cache, &both, 4), Some(vec![Some(8), Some(6)]));
+        let before = at(&both.0[0]);
+        Flights::hear(&cache, &both.0[0]);
+        assert_eq!(Flights::known(&cache, &both, 4), None);
+        // Asked for before the message.
+        Flights::learn(&cache, &both.0[0], 8, before, 9);
+        assert_eq!(Flights::known(&cache, &both, 9), None);
+        learn(&both.0[0], 9, 9);
+        assert_eq!(Flights::known(&cache, &both, 9), Some(vec![Some(9), Some(6)]));
+    }
+
+    #[test]
+    fn so_many_stamps_are_known_at_most() {
+        let cache = Cache::memory();
+        let most = 64 * MOST_KNOWN as u64;
+        for number in 0..most + 10_000 {
+            let tag = cache.flights.name_tag(KeyText::literal(&number.to_string()));
+            Flights::learn(&cache, &tag, number, cache.generations.at(tag.slot()), 1);
+            assert!(cache.flights.shard(&tag).known.len() <= MOST_KNOWN);
+        }
+    }
+}

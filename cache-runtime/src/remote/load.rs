@@ -12,7 +12,7 @@ use crate::{
     clock::nanos,
     error::Error,
     key::{Instance, TagSet},
-    local::{Flight, Header, Kept, Lead, Outcome, Stamp, Tagged},
+    local::{self, Flight, Header, Kept, Lead, Outcome, Stamp, Tagged},
 };
 
 /// How long a load waits on after the lease has ended that it waited for.
@@ -57,7 +57,7 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
     let named = readable(&cache, call).and_then(|_| {
         let name = cache.flights.name(call.text());
         let tags = call.tags();
-        let mut names = std::iter::once(&name).chain(tags.iter().flat_map(|tags| tags.iter()));
+        let mut names = std::iter::once(&name).chain(tags.iter().flat_map(local::Tags::iter));
         let is_pending =
             cache.flights.has_pending() && names.any(|name| cache.flights.is_pending(name));
         if is_pending {
