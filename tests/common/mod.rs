@@ -298,8 +298,8 @@ impl Server {
         }
     }
 
-    /// What stands there of tags: none of one that is lost or held.
-    fn stamps(&self, tags: &[String]) -> Vec<Option<u64>> {
+    /// What stands there of tags, if none of them is lost or held.
+    fn stamps(&self, tags: &[String]) -> ReadStamps {
         let stamp = |tag: &String| match self.state(tag) {
             State::Stamp(stamp) => Some(stamp),
             _ => None,
@@ -326,10 +326,9 @@ impl Server {
         Some(tags.iter().map(stamp).collect())
     }
 
-    fn stamps_of(&self, key: &str) -> Vec<Option<u64>> {
+    fn stamps_of(&self, key: &str) -> Vec<u64> {
         let world = self.world.lock().unwrap();
-        let stamps = world.keys.get(key).map(|key| key.stamps.clone());
-        stamps.unwrap_or_default().into_iter().map(Some).collect()
+        world.keys.get(key).map(|key| key.stamps.clone()).unwrap_or_default()
     }
 
     /// What a lease or a hold has read of tags, which what is stored with it carries.
@@ -695,10 +694,11 @@ fn within_time<'a, T: Send + 'a>(
 
 impl Process {
     /// Reads the stamps of tags of an entry.
-    async fn stamps(&self, key: &str, tags: &Tags) -> Result<Vec<Option<u64>>, Error> {
+    async fn stamps(&self, key: &str, tags: &Tags) -> Result<ReadStamps, Error> {
         self.log("MGET", key);
+        let keys = tags.keys();
         self.pass(Verb::Stamps, At::Sent).await?;
-        let stamps = self.server.stamps(&tags.keys());
+        let stamps = self.server.stamps(&keys);
         self.pass(Verb::Stamps, At::Answered).await?;
         Ok(stamps)
     }
@@ -723,8 +723,9 @@ impl Remote for Process {
                 return Ok((Got::Found(found), None));
             }
             let current = self.stamps(key, tags).await?;
-            let got = if current == stamps { Got::Found(found) } else { rejected(&found) };
-            Ok((got, Some(current)))
+            let is_of = current.as_ref() == Some(&stamps);
+            let got = if is_of { Got::Found(found) } else { rejected(&found) };
+            Ok((got, current))
         })
     }
 
@@ -764,14 +765,14 @@ impl Remote for Process {
             if leased != Leased::Granted {
                 std::mem::forget(granted);
                 let current = self.stamps(key, tags).await?;
-                let is_dead = current != self.server.stamps_of(key);
+                let is_dead = current != Some(self.server.stamps_of(key));
                 return Ok(match leased {
                     Leased::Found(found) if is_dead => {
                         // It would ask once more.
                         let Got::Rejected(seen) = rejected(&found) else { unreachable!() };
                         return self.lease(key, token, Seen::Rejected(seen), tags, within).await;
                     }
-                    leased => (leased, Some(current)),
+                    leased => (leased, current),
                 });
             }
             self.log("MGET", key);
@@ -782,10 +783,9 @@ impl Remote for Process {
                 return Ok((Leased::Held, None));
             };
             std::mem::forget(granted);
-            let read = stamps.iter().copied().map(Some).collect();
-            let tags = (keys.into_iter().zip(stamps).collect(), tags.is_strict());
+            let tags = (keys.into_iter().zip(stamps.clone()).collect(), tags.is_strict());
             self.server.world.lock().unwrap().read.insert(token, tags);
-            Ok((leased, Some(read)))
+            Ok((leased, Some(stamps)))
         })
     }
 
@@ -807,7 +807,7 @@ impl Remote for Process {
             self.log("FILL", key);
             let (tags, is_strict) = self.server.read(token);
             let (keys, stamps): (Vec<_>, Vec<_>) = tags.into_iter().unzip();
-            let then: Vec<_> = stamps.iter().copied().map(Some).collect();
+            let then = Some(stamps.clone());
             let is_stored =
                 self.send(Verb::Fill, key, |key| key.fill(token, value, stamps)).await?;
             Ok(is_stored && (!is_strict || self.server.stamps(&keys) == then))

@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    hash::Hash as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -382,14 +383,33 @@ impl Call {
             return None;
         }
         let flights = &self.cache.flights;
-        let given = self.key.apart.as_ref().map_or(&[][..], |apart| &apart.tags);
+        let (id, given) = (self.tags_id()?, self.key.tags());
         Some(if given.is_empty() {
             let parts = &mut [0; 9];
             let parts = self.key.as_slice(parts);
-            Tags::of(flights, KeyText::of_tags(self.instance.entity.tags.all, parts))
+            Tags::of(flights, id, KeyText::of_tags(self.instance.entity.tags.all, parts))
         } else {
-            Tags::of(flights, given.iter().cloned())
+            Tags::of(flights, id, given.iter().cloned())
         })
+    }
+
+    /// What tells its tags from those of other calls, without their names.
+    pub(crate) fn tags_id(&self) -> Option<u64> {
+        if !self.is_tagged() {
+            return None;
+        }
+        let tags = self.instance.entity.tags.all;
+        Some(self.cache.flights.id_of(|id| {
+            tags.as_ptr().addr().hash(id);
+            for given in self.key.tags() {
+                given.as_bytes().hash(id);
+            }
+            let place = &mut [0; 9];
+            let parts = KeyText::split(self.key.as_slice(place));
+            for at in tags.iter().flat_map(|tag| tag.parts) {
+                parts.get(*at).hash(id);
+            }
+        }))
     }
 
     /// Whether the stamps of its tags are read with every value.

@@ -302,6 +302,11 @@ impl KeyBytes {
         (apart.tags, apart.own) = (tags, own);
     }
 
+    /// Those tags.
+    pub(crate) fn tags(&self) -> &[KeyText] {
+        self.apart.as_ref().map_or(&[], |apart| &apart.tags)
+    }
+
     /// The parts that name the entry, without what is for tags that the caller wrote.
     pub(crate) fn own<'a>(&'a self, place: &'a mut [u8; 9]) -> &'a [u8] {
         let parts = self.as_slice(place);

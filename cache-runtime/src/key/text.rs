@@ -58,13 +58,7 @@ impl KeyText {
 
     /// The texts of the tags of a call, by the parts of its key.
     pub(crate) fn of_tags(tags: &'static [Tag], parts: &[u8]) -> impl Iterator<Item = Self> {
-        let mut each: SmallVec<[&[u8]; 8]> = SmallVec::new();
-        let mut rest = parts;
-        while !rest.is_empty() {
-            let after = Parts { rest }.skip(1);
-            each.push(&rest[..rest.len() - after.len()]);
-            rest = after;
-        }
+        let each = Self::split(parts);
         let part = move |at: &usize| each.get(*at).copied().unwrap_or_default();
         tags.iter().map(move |tag| match tag.parts {
             [one] => Self::of_tag(tag.template, part(one)),
@@ -74,6 +68,18 @@ impl KeyText {
                 Self::of_tag(tag.template, &parts)
             }
         })
+    }
+
+    /// The parts of a key, one by one.
+    pub(crate) fn split(parts: &[u8]) -> SmallVec<[&[u8]; 8]> {
+        let mut each = SmallVec::new();
+        let mut rest = parts;
+        while !rest.is_empty() {
+            let after = Parts { rest }.skip(1);
+            each.push(&rest[..rest.len() - after.len()]);
+            rest = after;
+        }
+        each
     }
 
     /// A text as the user wrote it: `Cache::invalidate("user:42")`.

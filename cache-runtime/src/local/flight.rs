@@ -10,13 +10,13 @@ mod pending;
 
 use std::{
     any::{Any, TypeId},
-    hash::BuildHasher as _,
+    hash::{BuildHasher as _, Hasher as _},
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FoldHasher, RandomState};
 use hashbrown::HashTable;
 use tokio::{sync::Notify, time::Instant};
 
@@ -225,8 +225,19 @@ impl Flights {
         Named { text, is_tag: true, hash }
     }
 
-    pub(super) fn shard(&self, name: &Named) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[name.hash as usize % SHARDS])
+    /// A number for what is hashed.
+    pub(crate) fn id_of(&self, hash: impl FnOnce(&mut FoldHasher<'_>)) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn shard(&self, name: &Named) -> MutexGuard<'_, Shard> {
+        self.shard_of(name.hash)
+    }
+
+    pub(super) fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[hash as usize % SHARDS])
     }
 
     /// Hits, joins or leads.

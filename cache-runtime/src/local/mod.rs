@@ -11,6 +11,6 @@ pub(crate) use flight::{
     Begun, Flight, Flights, Followed, Lead, Mode, Named, Outcome, SharedError, Stamp, follow,
 };
 pub(crate) use store::{AnyValue, Bound, Generations, Header, Kept, Store, is_negative};
-pub(crate) use tags::{Tagged, Tags};
+pub(crate) use tags::{Known, Moment, Tagged, Tags};
 pub(crate) use trust::Trust;
 pub(crate) use waits::WaitEdge;

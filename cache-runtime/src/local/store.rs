@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU32,
             Ordering::{self, Relaxed},
@@ -21,6 +21,7 @@ use crate::{
     clock::{MILLI, Time},
     counters::{Count, Functions},
     key::{Lookup, Slots, StoredKey},
+    local::Named,
 };
 
 /// An entry in memory: a value, and what decides whether it may be served.
@@ -93,7 +94,16 @@ impl fmt::Debug for Kept {
 /// Counters that say which entries are valid: an entry carries the number it found before its
 /// load, and is outdated once its slot has moved. An array, so that an invalidation by text
 /// finds the slot without knowing which entries there are.
-pub(crate) struct Generations(Box<[AtomicU32; SLOTS]>);
+pub(crate) struct Generations {
+    keys: Box<Slotted>,
+    /// Apart, for many entries have one tag, and an invalidation of a key that happened to share its
+    /// slot would outdate all of them. Made when the first one is bumped.
+    tags: OnceLock<Box<Slotted>>,
+    /// How often everything was outdated.
+    all: AtomicU32,
+}
+
+type Slotted = [AtomicU32; SLOTS];
 
 /// Unrelated keys share a slot; with as many as these it costs one load in 65,536. A model has few
 /// keys, and thousands of caches.
@@ -101,39 +111,60 @@ const SLOTS: usize = if cfg!(shuttle) { 1 << 8 } else { 1 << 16 };
 
 impl Generations {
     pub(crate) fn new() -> Self {
-        let slots: Box<[AtomicU32]> = (0..SLOTS).map(|_| AtomicU32::new(0)).collect();
-        Self(slots.try_into().unwrap_or_else(|_| unreachable!()))
+        Self { keys: slotted(), tags: OnceLock::new(), all: AtomicU32::new(0) }
     }
 
     pub(crate) fn slot(hash: u64) -> u16 {
         ((hash >> 32) % SLOTS as u64) as u16
     }
 
+    /// Of a key's slot.
     #[inline]
     pub(crate) fn at(&self, slot: u16) -> u32 {
-        // Acquire, as `bump` releases: who sees the bump sees what was done before it.
-        self.0[slot as usize % SLOTS].load(Ordering::Acquire)
+        at(&self.keys, slot)
     }
 
     /// Of the slots of tags together. They only grow, so the sum is as it was if each of them is.
     #[inline]
     pub(crate) fn sum(&self, slots: &Slots) -> u32 {
+        let Some(tags) = self.tags.get() else {
+            return 0;
+        };
         match slots.as_slice() {
-            [one] => self.at(*one),
-            all => all.iter().fold(0, |sum, slot| sum.wrapping_add(self.at(*slot))),
+            [one] => at(tags, *one),
+            all => all.iter().fold(0, |sum, slot| sum.wrapping_add(at(tags, *slot))),
         }
+    }
+
+    /// The same of what belongs to no key, and so has no slot of one that moves with everything.
+    pub(crate) fn sum_alone(&self, slots: &Slots) -> u32 {
+        self.sum(slots).wrapping_add(self.all.load(Ordering::Acquire))
     }
 
     /// Outdates every entry of the slot.
-    pub(crate) fn bump(&self, slot: u16) -> u32 {
-        self.0[slot as usize % SLOTS].fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+    pub(crate) fn bump(&self, name: &Named) {
+        let slots = if name.is_tag { self.tags.get_or_init(slotted) } else { &self.keys };
+        slots[name.slot() as usize % SLOTS].fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Outdates everything.
     pub(crate) fn bump_all(&self) {
-        for slot in self.0.iter() {
+        self.all.fetch_add(1, Ordering::AcqRel);
+        for slot in self.keys.iter() {
             slot.fetch_add(1, Ordering::AcqRel);
         }
     }
+}
+
+fn slotted() -> Box<Slotted> {
+    let slots: Box<[AtomicU32]> = (0..SLOTS).map(|_| AtomicU32::new(0)).collect();
+    slots.try_into().unwrap_or_else(|_| unreachable!())
+}
+
+#[inline]
+fn at(slots: &Slotted, slot: u16) -> u32 {
+    // Acquire, as a bump releases: who sees the bump sees what was done before it.
+    slots[slot as usize % SLOTS].load(Ordering::Acquire)
 }
 
 /// The entries, by the canonical bytes of their keys.

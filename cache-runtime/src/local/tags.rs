@@ -12,7 +12,7 @@ use hashbrown::hash_table::Entry;
 use super::flight::{Flights, Named};
 use crate::{
     cache::Inner,
-    key::{KeyText, Slots},
+    key::{KeyText, MOST_TAGS, Slots},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -22,15 +22,19 @@ use crate::{
 
 /// The tags of a call, at most eight.
 #[derive(Debug, Clone)]
-pub(crate) struct Tags(Arc<[Named]>);
+pub(crate) struct Tags {
+    /// Tells them from others without their names.
+    id: u64,
+    names: Arc<[Named]>,
+}
 
 impl Tags {
-    pub(crate) fn of(flights: &Flights, texts: impl Iterator<Item = KeyText>) -> Self {
-        Self(texts.map(|text| flights.name_tag(text)).collect())
+    pub(crate) fn of(flights: &Flights, id: u64, texts: impl Iterator<Item = KeyText>) -> Self {
+        Self { id, names: texts.map(|text| flights.name_tag(text)).collect() }
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Named> {
-        self.0.iter()
+        self.names.iter()
     }
 
     pub(crate) fn slots(&self) -> Slots {
@@ -101,7 +105,7 @@ impl Tagged {
     }
 
     pub(super) fn is_of(&self, tags: &Tags) -> bool {
-        self.tags.iter().map(Named::hash).eq(tags.iter().map(Named::hash))
+        self.tags.id == tags.id
     }
 }
 
@@ -147,71 +151,101 @@ impl Bumps {
     }
 }
 
-/// A tag's stamp in the remote tier, as it was read.
-#[derive(Debug)]
-pub(super) struct Known {
-    /// Of the tag.
-    hash: u64,
-    stamp: u64,
-    /// Of the tag's slot, before it was asked for.
-    generation: u32,
-    /// When it was asked for.
+/// Stamps in the remote tier of the tags of some entries, as they were read together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// Which tags.
+    id: u64,
+    stamps: [u64; MOST_TAGS],
+    slots: Slots,
+    /// The generations of their slots, before they were asked for.
+    sum: u32,
+    /// When that was.
     asked: u64,
 }
 
+impl Known {
+    pub(crate) fn stamps(&self) -> &[u64] {
+        self.stamps.get(..self.slots.as_slice().len()).unwrap_or(&self.stamps)
+    }
+}
+
+/// Stamps that were asked for at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    sum: u32,
+    now: u64,
+}
+
+impl Moment {
+    pub(crate) fn of(cache: &Inner, tags: &Tags) -> Self {
+        Self { sum: cache.generations.sum_alone(&tags.slots()), now: cache.time.now() }
+    }
+}
+
 /// So many are known in one shard. When there are more they are read again.
-const MOST_KNOWN: usize = 1024;
+const MOST_KNOWN: usize = 256;
 
 impl Flights {
-    /// The stamps of these, if each is known and counts.
+    /// The stamps of these tags, if they are known and count.
     ///
-    /// One counts while nobody has bumped its tag, as far as this process was told: under the rules by
-    /// which memory may be served.
-    pub(crate) fn known(cache: &Inner, tags: &Tags, now: u64) -> Option<Vec<Option<u64>>> {
-        let is_proven = cache.trust.lasts(now);
-        tags.iter()
-            .map(|tag| {
-                let shard = cache.flights.shard(tag);
-                let known = shard.known.find(tag.hash(), |known| known.hash == tag.hash())?;
-                let counts = known.generation == cache.generations.at(tag.slot())
-                    && (is_proven || cache.is_young(known.asked, now));
-                counts.then_some(Some(known.stamp))
-            })
-            .collect()
+    /// They count while nobody has bumped one of the tags, as far as this process was told: under the
+    /// rules by which memory may be served.
+    pub(crate) fn known(cache: &Inner, id: u64, now: u64) -> Option<Known> {
+        let known = *cache.flights.shard_of(id).known.find(id, |known| known.id == id)?;
+        let counts = known.sum == cache.generations.sum_alone(&known.slots)
+            && (cache.trust.lasts(now) || cache.is_young(known.asked, now));
+        counts.then_some(known)
     }
 
-    /// A stamp was read that was asked for then, when the slot had this generation.
-    pub(crate) fn learn(cache: &Inner, tag: &Named, stamp: u64, generation: u32, asked: u64) {
-        if cache.generations.at(tag.slot()) != generation {
+    /// These stamps were read, which were asked for at that moment. Whose slot has moved since may be
+    /// another by now.
+    pub(crate) fn learn(cache: &Inner, tags: &Tags, stamps: &[u64], moment: Moment) {
+        let slots = tags.slots();
+        if cache.generations.sum_alone(&slots) != moment.sum {
             return;
         }
-        let mut shard = cache.flights.shard(tag);
+        let mut known = Known {
+            id: tags.id,
+            stamps: [0; MOST_TAGS],
+            slots,
+            sum: moment.sum,
+            asked: moment.now,
+        };
+        for (place, stamp) in known.stamps.iter_mut().zip(stamps) {
+            *place = *stamp;
+        }
+        let mut shard = cache.flights.shard_of(tags.id);
         if shard.known.len() >= MOST_KNOWN {
             shard.known.clear();
         }
-        let new = Known { hash: tag.hash(), stamp, generation, asked };
-        match shard.known.entry(tag.hash(), |old| old.hash == tag.hash(), |old| old.hash) {
+        match shard.known.entry(known.id, |old| old.id == known.id, |old| old.id) {
             // Of two that were under way at once, that of the later question.
-            Entry::Occupied(mut old)
-                if (old.get().generation, old.get().asked) <= (generation, asked) =>
-            {
-                *old.get_mut() = new;
-            }
+            Entry::Occupied(mut old) if !old.get().is_after(&known) => *old.get_mut() = known,
             Entry::Occupied(_) => {}
             Entry::Vacant(place) => {
-                place.insert(new);
+                place.insert(known);
             }
         }
+    }
+}
+
+impl Known {
+    fn is_after(&self, other: &Self) -> bool {
+        self.sum == other.sum && self.asked > other.asked
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::hash::Hash as _;
+
     use super::*;
     use crate::{cache::Cache, local::Named};
 
     fn tags(cache: &Inner, texts: &[&str]) -> Tags {
-        Tags::of(&cache.flights, texts.iter().map(|text| KeyText::literal(text)))
+        let id = cache.flights.id_of(|hash| texts.hash(hash));
+        Tags::of(&cache.flights, id, texts.iter().map(|text| KeyText::literal(text)))
     }
 
     /// Another tag of the same slot.
@@ -228,20 +262,36 @@ mod tests {
         let team = tags(&cache, &["team:7"]);
         let tagged = Tagged::begin(&cache, team.clone());
         let before = tagged.sum();
-        Flights::outdate(&cache, &neighbour(&cache, &team.0[0]), None);
+        Flights::outdate(&cache, &neighbour(&cache, &team.names[0]), None);
         assert_ne!(cache.generations.sum(&tagged.slots()), before, "an entry is outdated");
         assert!(!tagged.are_bumped(&cache), "and no flight is left");
-        Flights::outdate(&cache, &team.0[0], None);
+        Flights::outdate(&cache, &team.names[0], None);
         assert!(tagged.are_bumped(&cache));
         tagged.begin_anew(&cache);
         assert!(!tagged.are_bumped(&cache));
     }
 
     #[test]
+    fn no_invalidation_of_a_key_outdates_what_has_a_tag() {
+        let cache = Cache::memory();
+        let tags = tags(&cache, &["team:7", "members"]);
+        Flights::outdate(&cache, &tags.names[0], None);
+        let before = cache.generations.sum(&tags.slots());
+        for number in 0..1_000_000 {
+            Flights::outdate(
+                &cache,
+                &cache.flights.name(KeyText::literal(&number.to_string())),
+                None,
+            );
+        }
+        assert_eq!(cache.generations.sum(&tags.slots()), before);
+    }
+
+    #[test]
     fn of_many_bumps_each_counts_and_those_that_are_forgotten_count_for_every_tag() {
         let cache = Cache::memory();
         let team = tags(&cache, &["team:7"]);
-        let other = neighbour(&cache, &team.0[0]);
+        let other = neighbour(&cache, &team.names[0]);
         let tagged = Tagged::begin(&cache, team.clone());
         for _ in 0..REMEMBERED {
             Flights::outdate(&cache, &other, None);
@@ -250,7 +300,7 @@ mod tests {
         Flights::outdate(&cache, &other, None);
         assert!(tagged.are_bumped(&cache));
         tagged.begin_anew(&cache);
-        Flights::outdate(&cache, &team.0[0], None);
+        Flights::outdate(&cache, &team.names[0], None);
         for _ in 1..REMEMBERED {
             Flights::outdate(&cache, &other, None);
         }
@@ -262,47 +312,53 @@ mod tests {
         let cache = Cache::memory();
         let both = tags(&cache, &["team:7", "members"]);
         assert!(!Tagged::begin(&cache, both.clone()).was_pending());
-        let number = Flights::suspend(&cache, &both.0[1], None);
+        let number = Flights::suspend(&cache, &both.names[1], None);
         assert!(Tagged::begin(&cache, both.clone()).was_pending());
         assert!(!Tagged::begin(&cache, tags(&cache, &["team:7"])).was_pending());
-        Flights::confirm(&cache, &both.0[1], number);
+        Flights::confirm(&cache, &both.names[1], number);
         assert!(!Tagged::begin(&cache, both.clone()).was_pending());
-        Flights::hold(&cache, &both.0[0], None);
+        Flights::hold(&cache, &both.names[0], None);
         assert!(Tagged::begin(&cache, both).was_pending());
     }
 
     #[test]
-    fn stamps_are_known_together_and_until_a_slot_moves() {
+    fn stamps_are_known_until_a_slot_moves() {
         let cache = Cache::memory();
         let both = tags(&cache, &["team:7", "members"]);
-        let at = |tag: &Named| cache.generations.at(tag.slot());
-        let learn = |tag, stamp, asked| Flights::learn(&cache, tag, stamp, at(tag), asked);
-        learn(&both.0[0], 5, 1);
-        assert_eq!(Flights::known(&cache, &both, 2), None);
-        learn(&both.0[1], 6, 1);
-        assert_eq!(Flights::known(&cache, &both, 2), Some(vec![Some(5), Some(6)]));
+        let known = |now| Flights::known(&cache, both.id, now).map(|known| known.stamps().to_vec());
+        let asked = |now| Moment { now, ..Moment::of(&cache, &both) };
+        assert_eq!(known(0), None);
+        Flights::learn(&cache, &both, &[5, 6], asked(1));
+        assert_eq!(known(2), Some(vec![5, 6]));
         // What was asked for later counts, whichever answer comes first.
-        learn(&both.0[0], 8, 3);
-        learn(&both.0[0], 7, 2);
-        assert_eq!(Flights::known(&cache, &both, 4), Some(vec![Some(8), Some(6)]));
-        let before = at(&both.0[0]);
-        Flights::hear(&cache, &both.0[0]);
-        assert_eq!(Flights::known(&cache, &both, 4), None);
+        let (second, third) = (asked(2), asked(3));
+        Flights::learn(&cache, &both, &[8, 6], third);
+        Flights::learn(&cache, &both, &[7, 6], second);
+        assert_eq!(known(4), Some(vec![8, 6]));
+        let before = asked(5);
+        Flights::hear(&cache, &both.names[1]);
+        assert_eq!(known(6), None);
         // Asked for before the message.
-        Flights::learn(&cache, &both.0[0], 8, before, 9);
-        assert_eq!(Flights::known(&cache, &both, 9), None);
-        learn(&both.0[0], 9, 9);
-        assert_eq!(Flights::known(&cache, &both, 9), Some(vec![Some(9), Some(6)]));
+        Flights::learn(&cache, &both, &[8, 6], before);
+        assert_eq!(known(6), None);
+        Flights::learn(&cache, &both, &[8, 9], asked(7));
+        assert_eq!(known(8), Some(vec![8, 9]));
+        let before = asked(9);
+        Flights::forget(&cache);
+        assert_eq!(known(10), None);
+        Flights::learn(&cache, &both, &[8, 9], before);
+        assert_eq!(known(10), None);
+        let other = tags(&cache, &["team:7"]);
+        assert!(Flights::known(&cache, other.id, 8).is_none());
     }
 
     #[test]
     fn so_many_stamps_are_known_at_most() {
         let cache = Cache::memory();
-        let most = 64 * MOST_KNOWN as u64;
-        for number in 0..most + 10_000 {
-            let tag = cache.flights.name_tag(KeyText::literal(&number.to_string()));
-            Flights::learn(&cache, &tag, number, cache.generations.at(tag.slot()), 1);
-            assert!(cache.flights.shard(&tag).known.len() <= MOST_KNOWN);
+        for number in 0..64 * MOST_KNOWN + 10_000 {
+            let tags = tags(&cache, &[&number.to_string()]);
+            Flights::learn(&cache, &tags, &[1], Moment::of(&cache, &tags));
+            assert!(cache.flights.shard_of(tags.id).known.len() <= MOST_KNOWN);
         }
     }
 }

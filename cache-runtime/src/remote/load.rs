@@ -12,7 +12,7 @@ use crate::{
     clock::nanos,
     error::Error,
     key::{Instance, TagSet},
-    local::{self, Flight, Header, Kept, Lead, Outcome, Stamp, Tagged},
+    local::{self, Flight, Header, Kept, Lead, Named, Outcome, Stamp, Tagged},
 };
 
 /// How long a load waits on after the lease has ended that it waited for.
@@ -56,15 +56,11 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
     let (cache, instance) = (call.cache().clone(), call.instance);
     let named = readable(&cache, call).and_then(|_| {
         let name = cache.flights.name(call.text());
-        let tags = call.tags();
-        let mut names = std::iter::once(&name).chain(tags.iter().flat_map(local::Tags::iter));
-        let is_pending =
-            cache.flights.has_pending() && names.any(|name| cache.flights.is_pending(name));
-        if is_pending {
+        if cache.flights.has_pending() && is_pending(&cache, call, &name) {
             cache.repairs.attend(&cache);
             return None;
         }
-        Some((cache.remote_key(&name), Tags::of(&cache, tags.as_ref(), call.is_strict())))
+        Some((cache.remote_key(&name), Tags::of_read(call)))
     });
     async move {
         let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
@@ -91,8 +87,15 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
 
 /// What was answered, without the stamps that were read with it.
 fn learned<T>(tags: &Tags, (answer, read): (T, super::ReadStamps)) -> T {
-    tags.learn(&read);
+    tags.learn(read);
     answer
+}
+
+/// Whether somebody in this process is changing the key or one of its tags.
+fn is_pending(cache: &Cache, call: &Call, name: &Named) -> bool {
+    let tags = call.tags();
+    let mut all = std::iter::once(name).chain(tags.iter().flat_map(local::Tags::iter));
+    all.any(|name| cache.flights.is_pending(name))
 }
 
 /// What the remote tier has, for a call that runs nothing.
@@ -167,12 +170,6 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
     }
 }
 
-/// Those of a load, to be asked for.
-fn tags_of(lead: &Lead, is_strict: bool) -> Tags {
-    let flight = lead.flight();
-    Tags::of(flight.cache(), flight.tags().map(Tagged::tags), is_strict)
-}
-
 /// Asks for the lease.
 async fn lease(
     remote: &dyn Remote,
@@ -182,7 +179,7 @@ async fn lease(
     token: Token,
     seen: Seen,
 ) -> Result<Leased, Error> {
-    let tags = tags_of(lead, call.is_strict());
+    let tags = Tags::of_run(call);
     let leased = ask(lead, |left| remote.lease(key, token, seen, &tags, left)).await?;
     Ok(learned(&tags, leased))
 }
@@ -202,7 +199,7 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
     let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
         return Looked::Fetched(Fetched::Run(lead));
     };
-    let tags = tags_of(&lead, call.is_strict());
+    let tags = Tags::of_read(call);
     let mark = lead.mark();
     let since = Instant::now();
     let got = remote.get(key, &tags, left).await;

@@ -1,46 +1,49 @@
+use std::sync::OnceLock;
+
 use crate::{
     cache::Cache,
-    local::{self, Flights, Named},
+    call::Call,
+    local::{self, Flights, Known, Moment, Named},
 };
 
-/// What was read of the stamps of tags: of each in its order, and none of one that is lost or held.
-/// `None` if they were not read.
-pub type ReadStamps = Option<Vec<Option<u64>>>;
+/// The stamps that were read of all tags of an entry, in their order. `None` if they were not read, or
+/// one of them is lost or held.
+pub type ReadStamps = Option<Vec<u64>>;
 
 /// The tags of an entry, whose stamps a value carries and is compared with.
 #[derive(Debug)]
-pub struct Tags(Option<Asked>);
+pub struct Tags(Option<Box<Asked>>);
 
-/// The tags that stamps are asked for, and what was known before.
 #[derive(Debug)]
 struct Asked {
-    cache: Cache,
-    tags: local::Tags,
-    /// Their stamps, where all of them are known and count.
-    known: Option<Vec<Option<u64>>>,
-    is_strict: bool,
-    /// The generations of their slots, and the time.
-    generations: Vec<u32>,
-    at: u64,
+    call: Call,
+    /// Their stamps, where they are known and count.
+    known: Option<Known>,
+    /// Named once they are asked for, which is at that moment.
+    named: OnceLock<(local::Tags, Moment)>,
 }
 
 impl Tags {
     #[cfg(test)]
     pub(crate) const NONE: Self = Self(None);
 
-    /// Those of a load that is about to ask. What it asks for a `lease`, or strictly, it compares with
-    /// nothing that is known here.
-    pub(crate) fn of(cache: &Cache, tags: Option<&local::Tags>, is_strict: bool) -> Self {
-        Self(tags.map(|tags| {
-            let at = cache.time.now();
-            Asked {
-                generations: tags.iter().map(|tag| cache.generations.at(tag.slot())).collect(),
-                known: if is_strict { None } else { Flights::known(cache, tags, at) },
-                cache: cache.clone(),
-                tags: tags.clone(),
-                is_strict,
-                at,
-            }
+    /// Those of a read.
+    pub(crate) fn of_read(call: &Call) -> Self {
+        Self::of(call, |cache, id| {
+            let known = || Flights::known(cache, id, cache.time.now());
+            if call.is_strict() { None } else { known() }
+        })
+    }
+
+    /// Those of a run that is about to begin: whatever is known, they are read.
+    pub(crate) fn of_run(call: &Call) -> Self {
+        Self::of(call, |_, _| None)
+    }
+
+    fn of(call: &Call, known: impl FnOnce(&Cache, u64) -> Option<Known>) -> Self {
+        Self(call.tags_id().map(|id| {
+            let known = known(call.cache(), id);
+            Box::new(Asked { call: call.clone(), known, named: OnceLock::new() })
         }))
     }
 
@@ -50,39 +53,51 @@ impl Tags {
         self.0.is_none()
     }
 
-    /// Where their stamps are in the tier.
+    /// Where their stamps are in the tier. To be asked for right before these are.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let key =
-            |asked: &Asked| asked.tags.iter().map(|tag| asked.cache.remote_key(tag)).collect();
-        self.0.as_ref().map(key).unwrap_or_default()
+        let Some(asked) = &self.0 else {
+            return Vec::new();
+        };
+        let cache = asked.call.cache();
+        asked.named().map_or_else(Vec::new, |(tags, _)| {
+            tags.iter().map(|tag| cache.remote_key(tag)).collect()
+        })
     }
 
     /// Their stamps, if a value need not be read with them. Empty if there are no tags.
     #[must_use]
-    pub fn known(&self) -> Option<&[Option<u64>]> {
+    pub fn known(&self) -> Option<&[u64]> {
         match &self.0 {
             None => Some(&[]),
-            Some(asked) => asked.known.as_deref(),
+            Some(asked) => asked.known.as_ref().map(Known::stamps),
         }
     }
 
     /// Whether they count as they are at the moment when a value is read or stored.
     #[must_use]
     pub fn is_strict(&self) -> bool {
-        self.0.as_ref().is_some_and(|asked| asked.is_strict)
+        self.0.as_ref().is_some_and(|asked| asked.call.is_strict())
     }
 
     /// Remembers what was read.
-    pub(crate) fn learn(&self, read: &ReadStamps) {
-        let (Some(asked), Some(read)) = (&self.0, read) else {
-            return;
-        };
-        for ((tag, generation), stamp) in asked.tags.iter().zip(&asked.generations).zip(read) {
-            if let Some(stamp) = stamp {
-                Flights::learn(&asked.cache, tag, *stamp, *generation, asked.at);
-            }
+    pub(crate) fn learn(&self, read: ReadStamps) {
+        if let (Some(asked), Some(read)) = (&self.0, read)
+            && let Some((tags, moment)) = asked.named()
+        {
+            Flights::learn(asked.call.cache(), tags, &read, *moment);
         }
+    }
+}
+
+impl Asked {
+    fn named(&self) -> Option<&(local::Tags, Moment)> {
+        if let Some(named) = self.named.get() {
+            return Some(named);
+        }
+        let tags = self.call.tags()?;
+        let moment = Moment::of(self.call.cache(), &tags);
+        Some(self.named.get_or_init(|| (tags, moment)))
     }
 }
 

@@ -174,7 +174,7 @@ fn move_slot(cache: &Inner, name: &Named) {
     if name.is_tag {
         cache.flights.bumps.add(name);
     }
-    cache.generations.bump(name.slot());
+    cache.generations.bump(name);
 }
 
 impl Shard {

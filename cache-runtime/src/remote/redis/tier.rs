@@ -283,7 +283,7 @@ impl Inner {
             let age = sent.saturating_duration_since(reading.sent);
             let now = reading.server_millis(sent);
             let tags = tags.known().filter(|_| age <= self.max_staleness)?;
-            Some((live, Current { service: reading.stamp, tags }, now))
+            Some((live, Current { service: reading.stamp, tags: Some(tags) }, now))
         });
         let Some((live, current, now)) = known else {
             return Box::pin(self.get_with_stamps(get, tags, sent, within)).await;
@@ -307,7 +307,7 @@ impl Inner {
             Judged::Value(value) if !value.is_of(current) => {
                 let within = left(within, sent);
                 let (service, read) = Box::pin(self.current_stamps(tags, within)).await?;
-                let current = Current { service, tags: read.as_deref().unwrap_or_default() };
+                let current = Current { service, tags: read.as_deref() };
                 Ok((Judged::Value(value).got(current), read))
             }
             judged => Ok((judged.got(current), None)),
@@ -340,7 +340,7 @@ impl Inner {
         };
         // Without one before, there is a connection by now.
         let judged = judge(bytes, self.server_millis(sent));
-        let current = Current { service, tags: read.as_deref().unwrap_or_default() };
+        let current = Current { service, tags: read.as_deref() };
         Ok((judged.got(current), read))
     }
 
@@ -373,7 +373,7 @@ impl Inner {
                 scripts::Leased::Found(bytes) => (bytes, false),
                 scripts::Leased::Stale(bytes) => (bytes, true),
             };
-            let current = Current { service, tags: read.as_deref().unwrap_or_default() };
+            let current = Current { service, tags: read.as_deref() };
             match judge(bytes, self.server_millis(Instant::now())) {
                 Judged::Value(value) if value.is_of(current) => {
                     let life = if is_stale { value.stale } else { value.found.life };
@@ -429,7 +429,7 @@ impl Inner {
             return Ok((scripts::Leased::Held, service, None));
         };
         unclaimed.is_claimed = true;
-        let read = seeded.iter().map(|(_, stamp)| Some(*stamp)).collect();
+        let read = seeded.iter().map(|(_, stamp)| *stamp).collect();
         let is_strict = tags.is_strict();
         let grant = Grant { stamp: service, tags: Some(seeded), is_strict, server: now, at };
         self.grant(token, grant);
@@ -798,12 +798,9 @@ impl Inner {
         sent: Instant,
     ) -> Result<(Option<u64>, ReadStamps), Error> {
         let service = self.noted_service(answers.first(), sent)?;
-        if tags.is_empty() {
-            return Ok((service, None));
-        }
         let count = tags.known().map_or_else(|| tags.keys().len(), <[_]>::len);
         let read = stamps::read(answers.get(1), count)?;
-        Ok((service, Some(read.into_iter().map(Stamp::number).collect())))
+        Ok((service, read.into_iter().map(Stamp::number).collect()))
     }
 
     fn noted_service(&self, answer: Option<&Value>, sent: Instant) -> Result<Option<u64>, Error> {
@@ -821,7 +818,8 @@ impl Inner {
 #[derive(Debug, Clone, Copy)]
 struct Current<'a> {
     service: Option<u64>,
-    tags: &'a [Option<u64>],
+    /// `None` if one is lost or held: then no value is good.
+    tags: Option<&'a [u64]>,
 }
 
 /// A lease that was granted, and whose caller does not know of it yet: given back if it never does.
@@ -945,9 +943,12 @@ struct Judgement {
 impl Judgement {
     /// Whether these are its stamps: as many, and each the same.
     fn is_of(&self, current: Current<'_>) -> bool {
-        let of_service = std::iter::once(&current.service);
-        let current = of_service.chain(current.tags).copied();
-        self.stamps.iter().copied().map(Some).eq(current)
+        match (current, &*self.stamps) {
+            (Current { service: Some(service), tags: Some(tags) }, [first, others @ ..]) => {
+                service == *first && tags == others
+            }
+            _ => false,
+        }
     }
 }
 
