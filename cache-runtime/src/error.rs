@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// Of several invalidations, some did not land. They are repeated in the background.
     NotLanded {
-        /// The keys of these, without the service.
+        /// The keys of these, and the tags, without the service.
         keys: Vec<String>,
         /// Why one of them did not.
         source: Box<Error>,
