@@ -319,12 +319,25 @@ mod in_memory {
             .await;
     }
 
+    #[cached(ttl = 60, key = "page:{id}", tags("by:{author}"), skip(author, script))]
+    async fn page(script: Arc<Script>, id: u64, author: &str) -> Result<u32, Failed> {
+        script.play().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_joins_no_run_of_other_tags() {
+        let script = Script::new();
+        cache()
+            .scope(async {
+                let call = |author| page(Arc::clone(&script), 1, author);
+                let runs = tokio::join!(call("ada"), call("bob"), call("ada"));
+                assert_eq!(runs, (Ok(1), Ok(2), Ok(1)));
+            })
+            .await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_a_tag_names_beyond_the_key_tells_entries_apart() {
-        #[cached(ttl = 60, key = "page:{id}", tags("by:{author}"), skip(author, script))]
-        async fn page(script: Arc<Script>, id: u64, author: &str) -> Result<u32, Failed> {
-            script.play().await
-        }
         let script = Script::new();
         cache()
             .scope(async {
@@ -739,6 +752,18 @@ mod with_redis {
         assert_eq!(a.cache.stats().redis.pending_repairs, 0);
         assert_eq!((a.member(&script).await, b.member(&script).await), (Ok(5), Ok(5)));
         assert_eq!(a.member(&script).await, Ok(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_bump_that_failed_no_call_reads_an_entry_of_the_tag_by_itself() {
+        let (server, a) = alone();
+        let script = Script::new();
+        a.far(&script).await.unwrap();
+        a.remote.fail(Verb::Invalidate);
+        a.bump("far").await.unwrap_err();
+        server.forget();
+        assert_eq!((a.far(&script).await, a.far(&script).await), (Ok(2), Ok(3)));
+        assert_eq!(server.log_of(FAR), [""; 0]);
     }
 
     #[tokio::test(start_paused = true)]
