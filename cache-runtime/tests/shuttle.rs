@@ -460,6 +460,26 @@ fn after_a_held_change_of_a_tag_no_call_gets_a_value_from_before_its_end() {
 }
 
 #[test]
+fn while_a_tag_is_held_nothing_is_kept() {
+    explore(|| {
+        let world = World::new();
+        block_on(async {
+            let calls = tasks(2, || tagged(Arc::clone(&world)));
+            let change = world.cache.invalidation().tag("all").hold(Duration::from_secs(1));
+            let change = change.await.unwrap();
+            for _ in 0..3 {
+                assert_eq!(tagged(Arc::clone(&world)).peek().await, None);
+                yield_now().await;
+            }
+            outputs(calls).await;
+            assert_eq!(tagged(Arc::clone(&world)).peek().await, None);
+            change.complete().await.unwrap();
+            world.at_rest().await;
+        });
+    });
+}
+
+#[test]
 fn after_an_invalidation_of_what_has_a_tag_no_call_gets_a_value_from_before() {
     explore(|| {
         after(with_tag, 2, |world| async move {
