@@ -61,6 +61,10 @@ fn holding(hold: &[u8], now: u64) -> Vec<(Token, u64)> {
 
 fn inputs() -> Vec<Vec<u8>> {
     let mut seeds = vec![lease(MINE), awaited(lease(OTHER)), newer()];
+    // What stands at a tag's key.
+    for stamp in [1_700_000_000_000_001, (1 << 53) - 1, 1 << 53, 7, 0] {
+        seeds.push(u64::to_string(&stamp).into_bytes());
+    }
     for tokens in [&[MINE][..], &[OTHER], &[MINE, OTHER], &[OTHER, MINE, THIRD], &[OTHER; 9]] {
         seeds.extend([hold(tokens), contended(hold(tokens))]);
     }
@@ -398,6 +402,40 @@ fn settled(bytes: &[u8], value: Option<&[u8]>, now: u64) -> (bool, Option<Vec<u8
 }
 
 #[test]
+fn hostile_bytes_through_seed() {
+    through(
+        |key| Seed { key, keep: Duration::from_millis(2 * LONG) },
+        |bytes, Answer { now, outcome }, after| match (is(bytes, now), outcome) {
+            (Is::Hold, Seeded::Held) => {
+                assert_eq!(after.bytes.as_deref(), Some(bytes));
+                assert!(is_about(after.left, LONG), "{bytes:?}");
+            }
+            (Is::Hold, Seeded::Stamp(_)) | (_, Seeded::Held) => panic!("{outcome:?} of {bytes:?}"),
+            (_, Seeded::Stamp(stamp)) => {
+                let text = stamp.to_string().into_bytes();
+                assert!(is_about(after.left, 2 * LONG), "{bytes:?}");
+                assert_eq!(after.bytes, Some(standing(bytes).unwrap_or(text)), "{bytes:?}");
+                match standing(bytes) {
+                    Some(bytes) => assert_eq!(stamp, number(&bytes)),
+                    None => assert_eq!(stamp / 1000, now, "{bytes:?}"),
+                }
+            }
+        },
+    );
+}
+
+/// The text of a stamp, if this is one.
+fn standing(bytes: &[u8]) -> Option<Vec<u8>> {
+    let is_number = (1..=16).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+    let is_stamp = is_number && (1..1 << 53).contains(&number(bytes));
+    is_stamp.then(|| bytes.to_vec())
+}
+
+fn number(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).unwrap().parse().unwrap()
+}
+
+#[test]
 fn the_script_takes_for_a_value_whatever_the_decoder_does() {
     for bytes in inputs() {
         let decoded = blob::decode(&bytes, 1 << 20);
@@ -428,4 +466,12 @@ fn the_inputs_are_holds_of_every_kind() {
         count(&|bytes| is(bytes, now) == Is::Over),
     ];
     assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
+}
+
+#[test]
+fn the_inputs_are_stamps_and_what_looks_like_them() {
+    let texts = inputs().into_iter().filter(|bytes| bytes.first().is_some_and(u8::is_ascii_digit));
+    let (stamps, none): (Vec<_>, Vec<_>) = texts.partition(|bytes| standing(bytes).is_some());
+    let counts = (stamps.len(), none.len());
+    assert!(counts.0 > 300 && counts.1 > 300, "{counts:?}");
 }

@@ -7,6 +7,7 @@ mod hold;
 mod invalidate;
 mod lease;
 mod release;
+mod seed;
 mod service;
 mod settle;
 mod traces;
@@ -488,7 +489,7 @@ impl Entry {
 #[test]
 fn the_sha_is_the_one_the_server_has() {
     let mut connection = SERVER.connect();
-    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SERVICE, &CLEAR] {
+    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SEED, &SERVICE, &CLEAR] {
         let sha: String =
             redis::cmd("SCRIPT").arg("LOAD").arg(script.body).query(&mut connection).unwrap();
         assert_eq!(sha, script.sha);
@@ -540,8 +541,13 @@ fn what_is_no_answer_to_a_command_is_none() {
         assert_eq!(Fill::answer(Value::Array(vec![int(code), int(1)])), None);
         assert_eq!(Release::answer(Value::Array(vec![int(code), int(1)])), None);
         assert_eq!(Settle::answer(Value::Array(vec![int(code), int(1)])), None);
+        assert_eq!(Seed::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
         assert_eq!(Service::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
         assert_eq!(Clear::answer(Value::Array(vec![int(code), int(1), int(1)])), None);
+    }
+    for stamp in [vec![], vec![int(-1)], vec![Value::Nil]] {
+        let answer = [vec![int(1), int(1)], stamp].concat();
+        assert_eq!(Seed::answer(Value::Array(answer)), None);
     }
     assert_eq!(Invalidate::answer(Value::Array(vec![int(3), int(1)])), None);
     assert_eq!(Hold::answer(Value::Array(vec![int(3), int(1)])), None);
