@@ -66,6 +66,11 @@ impl Node {
         self.run().await
     }
 
+    #[cached(ttl = 600, key = "tagged:{id}", tags("all"), local = false, cache = self.cache, skip(self))]
+    async fn tagged(&self, id: u64) -> u64 {
+        self.run().await
+    }
+
     async fn run(&self) -> u64 {
         self.runs.fetch_add(1, SeqCst);
         let running = self.running.0.fetch_add(1, SeqCst) + 1;
@@ -307,6 +312,34 @@ async fn a_redis_that_takes_no_writes_costs_no_call_its_value() {
     })
     .await;
     assert_eq!(late.item(1).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_refuses_to_read_the_stamps_of_tags_costs_no_call_its_value() {
+    let server = RedisServer::start();
+    let database = database();
+    let other = Node::patient(&server.url(), &database);
+    assert_eq!(other.tagged(1).await, 1);
+    let rights = ["~*", "&*", "+@all", "-mget"];
+    server.command(&[&["ACL", "SETUSER", "joe", "on", ">pass"][..], &rights].concat());
+    let joe = Node::patient(&server.url().replace("://", "://joe:pass@"), &database);
+    joe.is_back(&server).await;
+    let runs = joe.runs();
+    for id in [1, 2, 2] {
+        assert_eq!(in_time(joe.tagged(id)).await, 1);
+    }
+    assert_eq!(joe.runs() - runs, 3, "nobody can tell what of it is still good");
+    eventually("its lease is given back", async || {
+        server.command(&["EXISTS", "test:tagged:2"]) == "0"
+    })
+    .await;
+    // What it changes is changed all the same.
+    database.store(2, SeqCst);
+    joe.cache.invalidate_tag("all").await.unwrap();
+    assert_eq!(in_time(joe.tagged(1)).await, 2);
+    eventually("another process has heard of it", async || other.tagged(1).await == 2).await;
+    server.command(&["ACL", "SETUSER", "joe", "+mget"]);
+    assert!(matches!(joe.tagged(1).with_source().await, (2, Source::Redis { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

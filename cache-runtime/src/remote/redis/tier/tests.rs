@@ -1,5 +1,7 @@
 //! The tier on a real server: two processes are two tiers.
 
+mod tags;
+
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::{
