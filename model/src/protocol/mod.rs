@@ -8,7 +8,7 @@ mod writer;
 use std::fmt;
 
 pub use self::{
-    process::{Entry, Link, Message, Process},
+    process::{Changes, Entry, Link, Message, Process},
     reader::{Keep, Reader},
     redis::{Key, Late, Token},
     writer::{Change, Writer},
@@ -337,8 +337,7 @@ impl State {
                 let is_heard = process.is_trusted && matches!(process.link, Link::Up(_));
                 is_heard && !entry.is_unconfirmed
             });
-            let is_pending = process.newest > 0 || process.holds > 0;
-            memory.is_none_or(|entry| entry.value >= oldest) && !is_pending
+            memory.is_none_or(|entry| entry.value >= oldest) && !process.changes.is_pending()
         };
         let is_stale = self.key.value().is_some_and(|value| value < oldest);
         !is_stale && self.processes.iter().all(is_good)

@@ -14,12 +14,8 @@ pub struct Process {
     pub memory: Option<Entry>,
     /// The reader whose flight can be joined.
     pub flight: Option<u8>,
-    /// The number of the newest invalidation that is under way or failed; 0 for none.
-    pub newest: u8,
-    /// How many invalidations have begun.
-    pub begun: u8,
-    /// Its writers in the middle of a change.
-    pub holds: u8,
+    /// What its writers do to the key.
+    pub changes: Changes,
     /// Whether anything else has changed the key meanwhile.
     pub contended: bool,
     /// The version of the newest invalidation that has returned here, well or not.
@@ -30,6 +26,17 @@ pub struct Process {
     pub is_trusted: bool,
     /// The newest version that had been announced when that proof was asked for.
     pub proven: u8,
+}
+
+/// What the writers of a process do to a key, or to a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Changes {
+    /// The number of the newest invalidation that is under way or failed; 0 for none.
+    pub newest: u8,
+    /// How many invalidations have begun.
+    pub begun: u8,
+    /// Those in the middle of a change.
+    pub holds: u8,
 }
 
 /// What memory has of the key.
@@ -79,6 +86,12 @@ impl Default for Link {
     }
 }
 
+impl Changes {
+    pub(super) fn is_pending(self) -> bool {
+        self.newest > 0 || self.holds > 0
+    }
+}
+
 impl Link {
     fn send(&mut self, message: Message) {
         if let Self::Up(queue) = self {
@@ -123,15 +136,14 @@ impl State {
     fn forget(&mut self, process: u8) {
         let here = &mut self.processes[process as usize];
         here.memory = None;
-        here.contended |= here.holds > 0;
+        here.contended |= here.changes.holds > 0;
         for reader in &mut self.readers {
             reader.is_outdated |= reader.process == process && reader.leads();
         }
     }
 
     pub(super) fn is_pending(&self, process: u8) -> bool {
-        let here = &self.processes[process as usize];
-        here.newest > 0 || here.holds > 0
+        self.processes[process as usize].changes.is_pending()
     }
 
     /// What another process learns of a change by this one, in the same step as Redis.

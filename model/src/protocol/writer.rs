@@ -111,7 +111,7 @@ impl Protocol {
                 } else {
                     this.phase = Phase::Hold;
                     after.bump(process);
-                    after.processes[process as usize].holds += 1;
+                    after.processes[process as usize].changes.holds += 1;
                     steps.certain(who, "begins to hold", after);
                 }
                 return;
@@ -241,11 +241,11 @@ impl Protocol {
     fn suspend(&self, state: &mut State, number: u8) {
         let writer = &mut state.writers[number as usize];
         let process = writer.process;
-        let here = &mut state.processes[process as usize];
-        here.begun += 1;
-        writer.number = here.begun;
+        let changes = &mut state.processes[process as usize].changes;
+        changes.begun += 1;
+        writer.number = changes.begun;
         if self.broken != Some(Broken::NoPending) {
-            here.newest = here.begun;
+            changes.newest = changes.begun;
         }
         if self.broken != Some(Broken::OneBumpAfter) {
             state.bump(process);
@@ -273,10 +273,10 @@ impl Protocol {
 
     fn confirm_number(&self, state: &mut State, number: u8) {
         let writer = state.writers[number as usize];
-        let here = &mut state.processes[writer.process as usize];
+        let changes = &mut state.processes[writer.process as usize].changes;
         // One that was sent later makes up for those that failed before.
-        if here.newest <= writer.number {
-            here.newest = 0;
+        if changes.newest <= writer.number {
+            changes.newest = 0;
         }
         if self.broken != Some(Broken::OneBump) {
             state.bump(writer.process);
@@ -362,9 +362,9 @@ impl State {
     /// Whether nothing else has changed the key since the hold began.
     fn end_hold(&mut self, process: u8) -> bool {
         let here = &mut self.processes[process as usize];
-        here.holds -= 1;
-        let is_alone = here.holds == 0 && here.newest == 0 && !here.contended;
-        here.contended &= here.holds > 0;
+        here.changes.holds -= 1;
+        let is_alone = !here.changes.is_pending() && !here.contended;
+        here.contended &= here.changes.holds > 0;
         is_alone
     }
 
