@@ -2,7 +2,7 @@
 //!
 //! Two are not here, for nothing goes wrong without one of them alone. The bump when a change has
 //! landed: what begins while the key is pending begins after the change, if the one before it was
-//! sent has outdated the rest. The bump when the loss of a link is noticed: without a proof only
+//! sent has outdated the rest. (A tag's is: a load from before reads on while its tag is pending.) The bump when the loss of a link is noticed: without a proof only
 //! what is young is served, and that may be as old in any case.
 
 use crate::{
@@ -56,6 +56,42 @@ pub enum Broken {
     KeepsUnconfirmed,
     /// A leader that is dropped leaves its followers alone.
     NoHandOver,
+    /// A load reads its stamps when the function has run.
+    StampsAfterRun,
+    /// The message of a bump says which stamp comes next, and is believed.
+    MessageSetsStamp,
+    /// A process keeps a stamp that it has read, though its slot has moved meanwhile.
+    KeepsMovedStamp,
+    /// A tag has a number, which each bump raises, and which begins anew when it is lost.
+    CountedStamps,
+    /// A value is rejected by the stamp that a process has.
+    RejectsByLocalStamp,
+    /// LEASE leaves what its caller has rejected.
+    LeaseWithoutSeen,
+    /// A flight of before a bump of its tag is joined after it.
+    JoinsAcrossBump,
+    /// A bump of a tag moves its slot before it is sent, and that is all.
+    OneBumpOfTag,
+    /// An entry whose tag is to be bumped is read and stored like any other.
+    NoPendingTag,
+    /// SEED makes a stamp in the place of a hold.
+    SeedsHeldTag,
+    /// FILL confirms followers, whatever has become of the tag.
+    FillWithoutStamps,
+    /// RELEASE does.
+    ReleaseWithoutStamps,
+    /// FILL confirms followers of a flight that memory would not trust.
+    FarFollowers,
+    /// The age of an entry is that of its load, though it was judged by a stamp that is older.
+    DatedByLoad,
+    /// What a writer keeps of a change to a tagged entry is dated when SETTLE was sent.
+    UpdateDatedBySettle,
+    /// SETTLE stores its value with the stamp of that moment.
+    UpdateStampsLate,
+    /// The missing stamp of a value that is put is made when its hold has begun.
+    SeedsAfterHold,
+    /// A process keeps its stamps when its link breaks.
+    StampsOutliveLink,
 }
 
 /// What it comes to if a rule is not kept.
@@ -96,6 +132,32 @@ pub const CASES: &[Case] = &[
     case(Broken::LateUpdate, Wrong::Rule(Rule::Stale), "update and invalidate, memory and time"),
     case(Broken::KeepsUnconfirmed, Wrong::Rule(Rule::Rest), "a hold, a crash, and memory"),
     case(Broken::NoHandOver, Wrong::DeadEnd, "fill and invalidate, where all of it fails"),
+    case(Broken::StampsAfterRun, Wrong::Rule(Rule::D1), "a tag is bumped, strictly"),
+    case(Broken::MessageSetsStamp, Wrong::Rule(Rule::Own), "bumps of two processes"),
+    case(Broken::KeepsMovedStamp, Wrong::Rule(Rule::Own), "bumps that fail"),
+    case(Broken::CountedStamps, Wrong::Rule(Rule::Own), "a tag is held and bumped"),
+    case(Broken::RejectsByLocalStamp, Wrong::Rule(Rule::Kept), "a tag is bumped"),
+    case(Broken::LeaseWithoutSeen, Wrong::Circle, "a tag is bumped, and memory"),
+    case(Broken::JoinsAcrossBump, Wrong::Rule(Rule::Own), "fill and bump"),
+    case(Broken::OneBumpOfTag, Wrong::Rule(Rule::Rest), "a tag is bumped, and memory"),
+    case(Broken::NoPendingTag, Wrong::Rule(Rule::Own), "bumps that fail"),
+    case(Broken::SeedsHeldTag, Wrong::Rule(Rule::Rest), "a tag is held, and a crash"),
+    case(Broken::FillWithoutStamps, Wrong::Rule(Rule::D1), "a tag is bumped, strictly"),
+    case(
+        Broken::ReleaseWithoutStamps,
+        Wrong::Rule(Rule::D1),
+        "a bump and an invalidation, strictly",
+    ),
+    case(Broken::FarFollowers, Wrong::Rule(Rule::Stale), "fill and bump, and time"),
+    case(Broken::DatedByLoad, Wrong::Rule(Rule::Stale), "a bump, memory, and a link breaks"),
+    case(
+        Broken::UpdateDatedBySettle,
+        Wrong::Rule(Rule::Stale),
+        "an update and a bump, memory and time",
+    ),
+    case(Broken::UpdateStampsLate, Wrong::Rule(Rule::D1), "an update and a bump, strictly"),
+    case(Broken::SeedsAfterHold, Wrong::Rule(Rule::Own), "put and bump, and memory"),
+    case(Broken::StampsOutliveLink, Wrong::Rule(Rule::Stale), "a bump, and a link breaks"),
 ];
 
 const fn case(broken: Broken, wrong: Wrong<Rule>, shown_by: &'static str) -> Case {

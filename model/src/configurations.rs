@@ -2,7 +2,7 @@
 
 use crate::protocol::{
     Chances,
-    Change::{self, Hold, Invalidate, Put, Update},
+    Change::{self, Bump, Hold, HoldTag, Invalidate, Put, Update},
 };
 
 /// Who takes part.
@@ -18,8 +18,21 @@ pub struct Configuration {
     pub memory: bool,
     /// Whether the value is in Redis at the beginning, and in the memory of process 1.
     pub stored: bool,
+    /// Whether it has a tag.
+    pub tagged: Tagged,
     /// What may happen.
     pub chances: Chances,
+}
+
+/// Whether an entry has a tag, and how its stamp is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tagged {
+    /// It has none.
+    No,
+    /// A process keeps the stamp.
+    Locally,
+    /// `tags_strict`: the stamp is read with each value.
+    Strictly,
 }
 
 const NEVER: Chances = Chances {
@@ -39,7 +52,8 @@ const fn of(
     readers: &'static [u8],
     writers: &'static [(u8, Change)],
 ) -> Configuration {
-    Configuration { name, readers, writers, memory: false, stored: false, chances: NEVER }
+    let (memory, stored, tagged) = (false, false, Tagged::No);
+    Configuration { name, readers, writers, memory, stored, tagged, chances: NEVER }
 }
 
 impl Configuration {
@@ -49,6 +63,14 @@ impl Configuration {
 
     const fn in_memory(self) -> Self {
         Self { memory: true, ..self }
+    }
+
+    const fn tagged(self) -> Self {
+        Self { tagged: Tagged::Locally, ..self }
+    }
+
+    const fn strictly(self) -> Self {
+        Self { tagged: Tagged::Strictly, ..self }
     }
 
     const fn with(self, chances: Chances) -> Self {
@@ -155,6 +177,79 @@ pub const SMALL: &[Configuration] =
             .stored()
             .in_memory()
             .with(Chances { failures: 1, breaks: 1, pings: 1, ..NEVER }),
+        of("a tag is bumped", &[0, 1, 1], &[(0, Bump)])
+            .stored()
+            .tagged()
+            .with(Chances { expiries: 1, ..NEVER }),
+        of("a tag is bumped, and memory", &[0, 1, 1], &[(0, Bump)]).stored().tagged().in_memory(),
+        of("fill and bump", &[0, 0, 1], &[(0, Bump)]).tagged(),
+        of("fill and bump, and memory", &[0, 0, 1], &[(0, Bump)]).tagged().in_memory(),
+        of("fill and bump, and time", &[1, 1], &[(0, Bump)]).tagged().with(Chances {
+            ticks: 1,
+            breaks: 1,
+            ..NEVER
+        }),
+        of("a refresh and a bump", &[0, 1], &[(0, Bump)]).stored().tagged().with(Chances {
+            agings: 2,
+            failures: 1,
+            ..NEVER
+        }),
+        of("a tag is bumped, strictly", &[0, 1, 1], &[(0, Bump)])
+            .stored()
+            .strictly()
+            .with(Chances { expiries: 1, ..NEVER }),
+        of("bumps of two processes", &[0, 1], &[(0, Bump), (1, Bump)]).stored().tagged(),
+        of("bumps that fail", &[0, 0, 1], &[(0, Bump)]).stored().tagged().with(Chances {
+            failures: 1,
+            cancels: 1,
+            ..NEVER
+        }),
+        of("bumps that fail, and memory", &[0, 1], &[(0, Bump)])
+            .stored()
+            .tagged()
+            .in_memory()
+            .with(Chances { failures: 1, cancels: 1, ..NEVER }),
+        of("fill and bump, strictly, with memory", &[0, 1, 1], &[(0, Bump)]).strictly().in_memory(),
+        of("fill and bump, strictly, where all of it fails", &[0, 1, 1], &[(0, Bump)])
+            .strictly()
+            .with(Chances { expiries: 1, failures: 1, cancels: 1, crashes: 1, ..NEVER }),
+        of("a bump and an invalidation, strictly", &[1, 1], &[(0, Bump), (1, Invalidate)])
+            .strictly()
+            .with(Chances { failures: 1, ..NEVER }),
+        of("a bump, and a link breaks", &[1, 1], &[(0, Bump)]).stored().tagged().with(Chances {
+            breaks: 1,
+            ticks: 1,
+            pings: 1,
+            ..NEVER
+        }),
+        of("a bump, memory, and a link breaks", &[1, 1], &[(0, Bump)])
+            .stored()
+            .tagged()
+            .in_memory()
+            .with(Chances { breaks: 1, ticks: 1, pings: 1, ..NEVER }),
+        of("a tag is held, and a crash", &[0, 1], &[(0, HoldTag)])
+            .stored()
+            .tagged()
+            .with(Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+        of("a tag is held, a crash, and memory", &[1, 1], &[(0, HoldTag)])
+            .stored()
+            .tagged()
+            .in_memory()
+            .with(Chances { crashes: 1, hold_expiries: 1, failures: 1, ..NEVER }),
+        of("a tag is held and bumped", &[0, 1], &[(0, HoldTag), (1, Bump)])
+            .stored()
+            .tagged()
+            .with(Chances { crashes: 1, hold_expiries: 1, ..NEVER }),
+        of("an update and a bump", &[0, 1], &[(0, Bump), (1, Update)]).tagged(),
+        of("an update and a bump, strictly", &[0, 1], &[(0, Bump), (1, Update)])
+            .strictly()
+            .with(Chances { expiries: 1, crashes: 1, ..NEVER }),
+        of("an update and a bump, memory and time", &[1], &[(0, Bump), (1, Update)])
+            .stored()
+            .tagged()
+            .in_memory()
+            .with(Chances { ticks: 1, ..NEVER }),
+        of("put and bump, and memory", &[0, 1], &[(0, Bump), (1, Put)]).tagged().in_memory(),
     ];
 
 /// Those that take longer, and may be cut.
@@ -200,7 +295,7 @@ pub fn pairs() -> Vec<Configuration> {
         ("a crash and a lost link", Chances { crashes: 1, breaks: 1, ..NEVER }),
         ("a lost link and a ping", Chances { breaks: 1, pings: 1, ..NEVER }),
     ];
-    let kinds = [Invalidate, Hold, Update, Put];
+    let kinds = [Invalidate, Hold, Update, Put, Bump, HoldTag];
     let mut pairs = Vec::new();
     for (number, first) in kinds.into_iter().enumerate() {
         for second in kinds.into_iter().skip(number) {
@@ -208,8 +303,13 @@ pub fn pairs() -> Vec<Configuration> {
                 for (what, chances) in chances {
                     let writers = vec![(0, first), (process, second)].leak();
                     let name = format!("{first:?}, and {second:?} {place}, {what}").leak();
-                    let pair = of(name, &[0, 1], writers).stored().with(chances);
-                    if chances.breaks + chances.ticks == 0 {
+                    let mut pair = of(name, &[0, 1], writers).stored().with(chances);
+                    if matches!(second, Bump | HoldTag) {
+                        let name = format!("{name}, strictly").leak();
+                        pairs.push(Configuration { name, ..pair }.strictly());
+                        pair = pair.tagged();
+                    }
+                    if pair.tagged == Tagged::Locally || chances.breaks + chances.ticks == 0 {
                         pairs.push(pair);
                     }
                     for readers in [&[0, 0], &[1, 1]] {

@@ -3,6 +3,7 @@
 mod process;
 mod reader;
 mod redis;
+mod tag;
 mod writer;
 
 use std::fmt;
@@ -10,7 +11,8 @@ use std::fmt;
 pub use self::{
     process::{Changes, Entry, Link, Message, Process},
     reader::{Keep, Reader},
-    redis::{Key, Late, Token},
+    redis::{Key, Late, Seen, Stamp, Token},
+    tag::{Here, Local, Reading, Tag, Update},
     writer::{Change, Writer},
 };
 use crate::{
@@ -39,6 +41,7 @@ pub struct State {
     /// The version that the database has.
     db: u8,
     key: Key,
+    tag: Option<Tag>,
     /// Commands that nobody waits for any more.
     late: [Option<Late>; 2],
     processes: [Process; 2],
@@ -48,7 +51,8 @@ pub struct State {
     left: Chances,
     /// The newest version that Redis was told of.
     announced: u8,
-    /// The newest version whose change has returned Ok, or was repaired.
+    /// The newest version whose change has returned Ok, or was repaired. By tag: if that is promised
+    /// to hold for all.
     completed: u8,
     /// What had been announced `max_staleness` ago.
     floor: u8,
@@ -59,7 +63,7 @@ pub struct State {
 /// How often what need not happen may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Chances {
-    /// A lease or a value expires.
+    /// A lease, a value or a stamp expires.
     pub expiries: u8,
     /// A value is due for a refresh.
     pub agings: u8,
@@ -92,6 +96,8 @@ pub enum Rule {
     /// When everything has come to rest, neither Redis nor memory has a value that is older than the
     /// database, but for a crash that no hold covered; and nothing is pending.
     Rest,
+    /// What is thrown away as outdated by its tag is so.
+    Kept,
 }
 
 /// A step of the protocol in a trace.
@@ -139,6 +145,7 @@ impl Model for Protocol {
         let mut state = State {
             db: 0,
             key: if stored { Key::Value(0) } else { Key::Absent },
+            tag: Tag::initial(self.configuration),
             late: [None; 2],
             processes: [Process { is_trusted: true, ..Process::default() }; 2],
             readers: [Reader::default(); READERS],
@@ -173,8 +180,13 @@ impl Model for Protocol {
         for process in 0..2 {
             self.process_steps(state, process, steps);
         }
-        Self::time_steps(state, steps);
+        self.time_steps(state, steps);
         self.redis_steps(state, steps);
+        if state.tag.is_some() {
+            for step in steps {
+                step.after.tidy_tag(self.configuration, self.broken);
+            }
+        }
     }
 
     fn broken_rule(&self, state: &State) -> Option<Rule> {
@@ -190,27 +202,16 @@ impl Protocol {
     /// What happens in Redis without anybody in a process.
     fn redis_steps(&self, state: &State, steps: &mut Steps) {
         let who = Who::Redis;
-        let mut after = *state;
-        after.key = Key::Absent;
-        match state.key {
-            Key::Lease(_) | Key::Value(_) | Key::Stale { .. } if state.left.expiries > 0 => {
-                after.left.expiries -= 1;
-                steps.chance(who, "the key expires", after);
-            }
-            // Each writer's by itself.
-            Key::Hold { writers, contended } if state.left.hold_expiries > 0 => {
-                after.left.hold_expiries -= 1;
-                for number in (0..after.writers.len()).filter(|at| writers & (1 << at) != 0) {
-                    let mut after = after;
-                    after.writers[number].is_held = false;
-                    let writers = writers & !(1 << number);
-                    if writers != 0 {
-                        after.key = Key::Hold { writers, contended };
-                    }
-                    steps.chance(who, "the hold of a writer expires", after);
-                }
-            }
-            _ => {}
+        let is_fleeting = matches!(state.key, Key::Lease(_) | Key::Value(_) | Key::Stale { .. });
+        if is_fleeting && state.left.expiries > 0 {
+            let mut after = *state;
+            after.key = Key::Absent;
+            after.left.expiries -= 1;
+            steps.chance(who, "the key expires", after);
+        }
+        self.hold_steps(state, steps);
+        if let Some(tag) = state.tag {
+            self.redis_tag_steps(state, tag, steps);
         }
         if let Key::Value(value) = state.key
             && state.left.agings > 0
@@ -232,46 +233,79 @@ impl Protocol {
         }
     }
 
+    /// Each writer's hold ends by itself.
+    fn hold_steps(&self, state: &State, steps: &mut Steps) {
+        if state.left.hold_expiries == 0 {
+            return;
+        }
+        for number in 0..self.configuration.writers.len() as u8 {
+            if !state.has_hold(number) {
+                continue;
+            }
+            let mut after = *state;
+            after.left.hold_expiries -= 1;
+            after.writers[number as usize].is_held = false;
+            after.key_of(number).lose_hold_of(number);
+            steps.chance(Who::Redis, "the hold of a writer expires", after);
+        }
+    }
+
     /// Executes a command. Says of SETTLE whether the writer was alone.
     fn execute(&self, state: &mut State, command: Late) -> bool {
-        let mut alone = false;
+        let (mut alone, mut stamp) = (false, 0);
         let writer = match command {
-            Late::Lease(token) => {
-                state.key.lease(token);
+            Late::Lease { token, seen } => {
+                state.lease(token, seen, self.broken);
                 return false;
             }
-            Late::Fill(token, value) => {
-                return state.key.fill(token, value, self.broken);
+            Late::Fill { token, value, stamp } => {
+                return state.fill(token, value, stamp, self.broken);
+            }
+            Late::Seed => {
+                state.seed(self.broken);
+                return false;
             }
             Late::Invalidate { writer } => {
-                state.key.invalidate(self.broken);
+                if state.writers[writer as usize].change.is_of_tag() {
+                    stamp = state.invalidate_tag(self.broken);
+                } else {
+                    state.key.invalidate(self.broken);
+                }
                 state.announce(writer);
                 writer
             }
             Late::Hold { writer } => {
-                state.key.hold(writer, self.broken);
+                state.key_of(writer).hold(writer, self.broken);
                 if self.broken == Some(Broken::SilentHold) {
                     return false;
                 }
                 writer
             }
             Late::Renew { writer } => {
-                state.key.renew(writer, self.broken);
+                state.key_of(writer).renew(writer, self.broken);
                 writer
             }
             Late::Settle { writer, value } => {
-                alone = state.key.settle(writer, value, self.broken);
+                alone = state.key_of(writer).settle(writer, value, self.broken);
+                if let Some(tag) = &mut state.tag
+                    && alone
+                    && value.is_some()
+                {
+                    tag.carried = tag.updates[writer as usize].stamp;
+                }
                 state.announce(writer);
                 writer
             }
         };
-        self.publish(state, state.writers[writer as usize].process);
+        self.publish(state, writer, stamp);
         alone
     }
 
-    fn publish(&self, state: &mut State, process: u8) {
-        if self.configuration.memory {
-            state.publish(process);
+    fn publish(&self, state: &mut State, writer: u8, stamp: Stamp) {
+        let Writer { process, change, .. } = state.writers[writer as usize];
+        if self.listens() {
+            let bumped = change.is_of_tag().then_some(Message::Bumped { stamp });
+            state.publish(process, bumped.unwrap_or(Message::Changed));
         }
     }
 }
@@ -290,9 +324,37 @@ impl State {
         Some(after)
     }
 
+    /// FILL. Whether it was stored.
+    fn fill(&mut self, token: Token, value: u8, stamp: Stamp, broken: Option<Broken>) -> bool {
+        let is_stored = self.key.fill(token, value, broken);
+        if let Some(tag) = &mut self.tag
+            && is_stored
+        {
+            tag.carried = stamp;
+        }
+        is_stored
+    }
+
+    /// What a writer changes: the entry, or its tag.
+    fn key_of(&mut self, writer: u8) -> &mut Key {
+        match &mut self.tag {
+            Some(tag) if self.writers[writer as usize].change.is_of_tag() => &mut tag.key,
+            _ => &mut self.key,
+        }
+    }
+
+    fn has_hold(&self, writer: u8) -> bool {
+        let is_of_tag = self.writers[writer as usize].change.is_of_tag();
+        let key = if is_of_tag { self.tag.map_or(Key::Absent, |tag| tag.key) } else { self.key };
+        key.has_hold_of(writer)
+    }
+
     fn crash(&mut self, process: u8) {
         let gone = &mut self.processes[process as usize];
         *gone = Process { is_gone: true, link: Link::Down, ..Process::default() };
+        if let Some(tag) = &mut self.tag {
+            tag.processes[process as usize] = Here::default();
+        }
         for reader in &mut self.readers {
             if reader.process == process && !reader.is_done() {
                 reader.end(reader::Phase::Gone);
@@ -332,15 +394,17 @@ impl State {
             .map(|writer| writer.version)
             .max()
             .unwrap_or(0);
-        let is_good = |process: &Process| {
-            let memory = process.memory.filter(|entry| {
-                let is_heard = process.is_trusted && matches!(process.link, Link::Up(_));
-                is_heard && !entry.is_unconfirmed
-            });
-            memory.is_none_or(|entry| entry.value >= oldest) && !process.changes.is_pending()
+        let is_old = self.key.value().is_some_and(|value| value < oldest);
+        let is_good = |(number, process): (usize, &Process)| {
+            let is_heard = process.is_trusted && matches!(process.link, Link::Up(_));
+            let memory = process.memory.filter(|entry| is_heard && !entry.is_unconfirmed);
+            let is_served = is_old && is_heard && self.is_stamp_known(number);
+            memory.is_none_or(|entry| entry.value >= oldest)
+                && !is_served
+                && !self.is_pending(number as u8)
         };
-        let is_stale = self.key.value().is_some_and(|value| value < oldest);
-        !is_stale && self.processes.iter().all(is_good)
+        let is_stale = is_old && self.is_stamp_current();
+        !is_stale && self.processes.iter().enumerate().all(is_good)
     }
 }
 
@@ -363,6 +427,19 @@ impl fmt::Debug for State {
         for (number, process) in self.processes.iter().enumerate() {
             if let Some(entry) = process.memory {
                 write!(f, ", memory {number}: {}", entry.value)?;
+            }
+        }
+        let Some(tag) = self.tag else { return Ok(()) };
+        match tag.key {
+            Key::Value(stamp) => write!(f, ", stamp {stamp}")?,
+            key => write!(f, ", stamp {key:?}")?,
+        }
+        if tag.carried != 0 {
+            write!(f, ", carried {}", tag.carried)?;
+        }
+        for (number, here) in tag.processes.iter().enumerate() {
+            if let Some(local) = here.local {
+                write!(f, ", local {number}: {}", local.stamp)?;
             }
         }
         Ok(())

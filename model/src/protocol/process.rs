@@ -1,6 +1,6 @@
 //! A process: its memory of the key, what is pending there, and its link to the messages of others.
 
-use super::{Add, Broken, Protocol, State, Steps, Who};
+use super::{Add, Broken, Protocol, State, Steps, Who, redis::Stamp, tag::Local};
 
 /// More messages are never under way.
 const ROOM: usize = 8;
@@ -66,6 +66,11 @@ pub enum Link {
 pub enum Message {
     /// Another process has changed the key.
     Changed,
+    /// Another process has changed the tag.
+    Bumped {
+        /// The new stamp, if it says so.
+        stamp: Stamp,
+    },
     /// The answer to a PING.
     Pong {
         /// What had been announced when it was sent.
@@ -100,6 +105,15 @@ impl Link {
         }
     }
 
+    pub(super) fn each_stamp(&mut self, with: &mut impl FnMut(&mut Stamp)) {
+        let Self::Up(queue) = self else { return };
+        for message in queue.iter_mut().flatten() {
+            if let Message::Bumped { stamp } = message {
+                with(stamp);
+            }
+        }
+    }
+
     /// What was asked `max_staleness` ago proves nothing any more.
     fn age(&mut self) {
         let Self::Up(queue) = self else { return };
@@ -120,6 +134,21 @@ impl State {
     /// outdated. What is being loaded stores nothing, and no later call joins it.
     pub(super) fn bump(&mut self, process: u8) {
         self.hear(process);
+        self.supersede(process);
+    }
+
+    /// The same of the tag's slot: it outdates the entry, too, and the stamp that is known here.
+    pub(super) fn bump_tag(&mut self, process: u8, broken: Option<Broken>) {
+        self.drop_stamp(process);
+        if broken == Some(Broken::JoinsAcrossBump) {
+            self.forget(process);
+        } else {
+            self.hear(process);
+        }
+        self.supersede(process);
+    }
+
+    fn supersede(&mut self, process: u8) {
         for reader in &mut self.readers {
             reader.is_superseded |= reader.process == process && reader.leads();
         }
@@ -132,7 +161,7 @@ impl State {
         self.processes[process as usize].flight = None;
     }
 
-    /// The same, of a link that broke: what is being loaded can be joined.
+    /// What is being loaded can still be joined.
     fn forget(&mut self, process: u8) {
         let here = &mut self.processes[process as usize];
         here.memory = None;
@@ -144,11 +173,20 @@ impl State {
 
     pub(super) fn is_pending(&self, process: u8) -> bool {
         self.processes[process as usize].changes.is_pending()
+            || self.tag.is_some_and(|tag| tag.processes[process as usize].changes.is_pending())
     }
 
     /// What another process learns of a change by this one, in the same step as Redis.
-    pub(super) fn publish(&mut self, process: u8) {
-        self.processes[1 - process as usize].link.send(Message::Changed);
+    pub(super) fn publish(&mut self, process: u8, message: Message) {
+        self.processes[1 - process as usize].link.send(message);
+    }
+
+    /// P1, of a link that broke: moves the generations of all slots.
+    fn forget_all(&mut self, process: u8, broken: Option<Broken>) {
+        self.forget(process);
+        if broken != Some(Broken::StampsOutliveLink) {
+            self.drop_stamp(process);
+        }
     }
 }
 
@@ -170,7 +208,7 @@ impl Protocol {
             after.crash(process);
             steps.chance(who, "crashes", after);
         }
-        if !self.configuration.memory {
+        if !self.listens() {
             return;
         }
         let to = process as usize;
@@ -181,7 +219,10 @@ impl Protocol {
                     self.deliver(&mut after, process);
                     steps.certain(who, "gets a message", after);
                 }
-                let is_asking = queue.iter().flatten().any(|next| *next != Message::Changed);
+                let is_asking = queue
+                    .iter()
+                    .flatten()
+                    .any(|next| matches!(next, Message::Pong { .. } | Message::Subscribed { .. }));
                 let is_new = here.proven < state.announced && state.left.pings > 0;
                 if !is_asking && (is_new || !here.is_trusted) {
                     let mut after = *state;
@@ -201,7 +242,7 @@ impl Protocol {
                 let mut after = *state;
                 after.processes[to].link = Link::Down;
                 after.processes[to].is_trusted = false;
-                after.forget(process);
+                after.forget_all(process, self.broken);
                 steps.certain(who, "notices that its link is lost", after);
             }
             Link::Down => {
@@ -228,13 +269,23 @@ impl Protocol {
         };
         match message {
             Some(Message::Changed) => state.hear(process),
+            Some(Message::Bumped { stamp }) => {
+                state.drop_stamp(process);
+                state.hear(process);
+                if let Some(tag) = &mut state.tag
+                    && stamp != 0
+                {
+                    let local = Local { stamp, is_old: false, as_of: 0 };
+                    tag.processes[process as usize].local = Some(local);
+                }
+            }
             Some(Message::Pong { announced }) => prove(announced),
             Some(Message::Subscribed { announced, is_old }) => {
                 if !is_old {
                     prove(announced);
                 }
                 if self.broken != Some(Broken::NoBumpOnSubscribe) {
-                    state.forget(process);
+                    state.forget_all(process, self.broken);
                 }
             }
             None => {}
@@ -243,7 +294,7 @@ impl Protocol {
 
     /// `max_staleness` passes: what was proven or loaded before is too old by now, and so is what was
     /// announced before.
-    pub(super) fn time_steps(state: &State, steps: &mut Steps) {
+    pub(super) fn time_steps(&self, state: &State, steps: &mut Steps) {
         if state.left.ticks == 0 {
             return;
         }
@@ -261,7 +312,11 @@ impl Protocol {
             reader.is_old |= reader.leads();
         }
         for writer in &mut after.writers {
-            writer.is_old |= writer.has_settled();
+            let is_tagged = state.tag.is_some() && self.broken != Some(Broken::UpdateDatedBySettle);
+            writer.is_old |= writer.has_settled() || (is_tagged && writer.has_held());
+        }
+        if let Some(tag) = &mut after.tag {
+            tag.age();
         }
         steps.chance(Who::Time, "max_staleness passes", after);
     }

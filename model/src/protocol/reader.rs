@@ -4,7 +4,9 @@ use super::{
     Add, Broken, Protocol, Rule, State, Steps, Who,
     process::Entry,
     redis::{Key, Late, Leased, Token},
+    tag::Reading,
 };
+use crate::configurations::Tagged;
 
 /// One caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -17,7 +19,8 @@ pub struct Reader {
     pub completed: u8,
     /// The same, of this process, where it may have failed.
     pub returned: u8,
-    /// Of a follower that trusts its leader as it would trust memory: nothing older than this.
+    /// Of what is trusted as memory is: nothing older than this. It is what a follower takes from a
+    /// leader, or what a process takes from Redis by the stamp that it has.
     pub trusted: u8,
     /// How many flights it has led.
     pub flights: u8,
@@ -46,9 +49,21 @@ pub enum Phase {
     Look,
     /// It joins a flight or leads one, having read Redis by itself.
     Begin,
+    /// It has read a value, which carries another stamp than its process has.
+    Reread {
+        leads: bool,
+    },
+    /// It has read the value, and the stamp that Redis has.
+    Judge {
+        leads: bool,
+    },
     /// It leads.
     Get,
     Lease,
+    /// Its lease is granted. The tag had no stamp.
+    Seed,
+    /// Its lease is granted, but the tag is held.
+    GiveBack,
     Wait(Token),
     Run,
     Ran,
@@ -79,7 +94,7 @@ pub enum Keep {
 
 /// Where a call has its value from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     /// Redis, or a run.
     Redis,
     /// Memory, or a flight that is trusted like memory.
@@ -89,8 +104,12 @@ enum Source {
 impl Reader {
     /// Whether it leads a flight.
     pub(super) fn leads(&self) -> bool {
-        use Phase::{Get, Land, Lease, Ran, Run, Wait};
-        matches!(self.phase, Get | Lease | Wait(_) | Run | Ran | Land(_))
+        use Phase::{Get, GiveBack, Judge, Land, Lease, Ran, Reread, Run, Seed, Wait};
+        match self.phase {
+            Get | Lease | Seed | GiveBack | Wait(_) | Run | Ran | Land(_) => true,
+            Reread { leads } | Judge { leads } => leads,
+            _ => false,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -102,7 +121,7 @@ impl Reader {
         *self = Self { process: self.process, phase, ..Self::default() };
     }
 
-    fn follows(&self, leader: u8) -> bool {
+    pub(super) fn follows(&self, leader: u8) -> bool {
         matches!(self.phase, Phase::Follow { leader: of, .. } if of == leader)
     }
 }
@@ -139,7 +158,9 @@ impl Protocol {
                 steps.certain(who, what, after);
             }
             Phase::Get => {
-                if let Key::Value(value) = state.key {
+                if let Some(tag) = state.tag {
+                    self.get_tagged(&mut after, tag, number, true);
+                } else if let Key::Value(value) = state.key {
                     after.found(number, value);
                 } else {
                     this.phase = Phase::Lease;
@@ -152,12 +173,16 @@ impl Protocol {
             }
             Phase::Lease => {
                 let token = number | reader.flights << 2;
-                match after.key.lease(token) {
+                let seen = state.tag.and_then(|tag| tag.readings[number as usize].seen);
+                let leased = after.lease(token, seen, self.broken);
+                let this = &mut after.readers[number as usize];
+                match leased {
                     Leased::Granted => {
                         this.token = Some(token);
                         this.phase = Phase::Run;
+                        self.read_stamp(&mut after, number);
                     }
-                    Leased::Found(value) => after.found(number, value),
+                    Leased::Found(value) => after.found_by_lease(number, value),
                     Leased::Busy(other) => this.phase = Phase::Wait(other),
                     Leased::Held => {
                         this.is_superseded = true;
@@ -165,7 +190,7 @@ impl Protocol {
                     }
                 }
                 steps.certain(who, "LEASE", after);
-                if let Some(mut after) = state.failing(Some(Late::Lease(token))) {
+                if let Some(mut after) = state.failing(Some(Late::Lease { token, seen })) {
                     after.readers[number as usize].phase = Phase::Run;
                     steps.chance(who, "LEASE times out", after);
                 }
@@ -181,10 +206,14 @@ impl Protocol {
                 after.readers[number as usize].phase = Phase::Run;
                 steps.certain(who, "has waited for a lease's time", after);
             }
+            Phase::Reread { .. } | Phase::Judge { .. } | Phase::Seed | Phase::GiveBack => {
+                self.tag_steps(state, number, steps);
+            }
             Phase::Run => {
                 this.value = state.db;
                 this.phase = Phase::Ran;
                 after.confirm_followers(number);
+                self.learn(&mut after, number);
                 steps.certain(who, "runs the function", after);
             }
             Phase::Ran => self.store(state, number, steps),
@@ -206,7 +235,9 @@ impl Protocol {
             return self.begin(state, number);
         }
         // Nothing else happens in this process between the call and its GET.
-        if let Key::Value(value) = state.key {
+        if let Some(tag) = state.tag {
+            self.get_tagged(state, tag, number, false);
+        } else if let Key::Value(value) = state.key {
             state.returns(number, value, Source::Redis);
         } else {
             state.readers[number as usize].phase = Phase::Begin;
@@ -219,25 +250,34 @@ impl Protocol {
         let memory = self.configuration.memory;
         let process = state.readers[number as usize].process;
         let here = state.processes[process as usize];
-        let trusted = |is_trusted: bool| {
-            if is_trusted { here.proven.max(state.floor) } else { state.floor }
-        };
         if let Some(entry) = here.memory
             && !state.is_pending(process)
             && (here.is_trusted || !entry.is_old)
         {
-            state.readers[number as usize].trusted = trusted(here.is_trusted);
+            let mut trusted = state.trusted(process, here.is_trusted);
+            if let Some(tag) = state.tag.filter(|_| !here.is_trusted) {
+                trusted = trusted.max(tag.processes[process as usize].as_of);
+            }
+            state.readers[number as usize].trusted = trusted;
             state.returns(number, entry.value, Source::Memory);
             return "hits memory";
         }
         if let Some(leader) = here.flight {
             let flight = state.readers[leader as usize];
             let is_proven = here.is_trusted && !flight.is_outdated;
-            let is_trusted = memory
-                && (is_proven || !flight.is_old || self.broken == Some(Broken::UntrustedJoin));
+            let is_near = is_proven || !flight.is_old || self.broken == Some(Broken::UntrustedJoin);
+            let is_trusted = memory && is_near;
+            let mut trusted = state.trusted(process, is_proven);
+            if let Some(tag) = &mut state.tag {
+                if !is_proven {
+                    trusted = trusted.max(tag.readings[leader as usize].as_of);
+                }
+                tag.readings[number as usize].is_near = is_near;
+            }
+            let counts = is_trusted || self.configuration.tagged == Tagged::Locally;
             let this = &mut state.readers[number as usize];
             this.phase = Phase::Follow { leader, is_confirmed: false, is_trusted };
-            this.trusted = if is_trusted { trusted(is_proven) } else { 0 };
+            this.trusted = if counts { trusted } else { 0 };
             return "joins a flight";
         }
         let is_pending = state.is_pending(process);
@@ -263,19 +303,20 @@ impl Protocol {
         };
         if reader.is_superseded {
             if after.key.release(token) {
-                after.confirm_followers(number);
+                self.confirm_by_lease(&mut after, number, Broken::ReleaseWithoutStamps);
             }
             after.readers[number as usize].phase = Phase::Land(Keep::No);
             return steps.certain(who, "RELEASE", after);
         }
-        let is_stored = after.key.fill(token, reader.value, self.broken);
+        let (value, stamp) = (reader.value, self.stamp_to_store(&mut after, number));
+        let is_stored = after.fill(token, value, stamp, self.broken);
         if is_stored {
-            after.confirm_followers(number);
+            self.confirm_by_lease(&mut after, number, Broken::FillWithoutStamps);
         }
         let keep = if is_stored { Keep::Fully } else { Keep::No };
         after.readers[number as usize].phase = Phase::Land(keep);
         steps.certain(who, "FILL", after);
-        if let Some(mut after) = state.failing(Some(Late::Fill(token, reader.value))) {
+        if let Some(mut after) = state.failing(Some(Late::Fill { token, value, stamp })) {
             after.readers[number as usize].phase = Phase::Land(Keep::Fully);
             steps.chance(who, "FILL times out", after);
         }
@@ -294,6 +335,9 @@ impl Protocol {
         let is_over = keep == Keep::No || (is_unconfirmed && is_old);
         if self.configuration.memory && may_store && !is_over {
             here.memory = Some(Entry { value, is_old, is_unconfirmed });
+            if let Some(tag) = &mut state.tag {
+                tag.processes[process as usize].as_of = tag.readings[number as usize].as_of;
+            }
         }
         if here.flight == Some(number) {
             here.flight = None;
@@ -349,9 +393,18 @@ impl Protocol {
                 let is_pending = state.is_pending(reader.process);
                 let this = &mut after.readers[next as usize];
                 let runs = reader.token.is_some() || is_pending;
-                this.phase = if runs { Phase::Run } else { Phase::Get };
+                this.phase = match reader.phase {
+                    Phase::Seed => Phase::Seed,
+                    _ if runs => Phase::Run,
+                    _ => Phase::Get,
+                };
                 after.lead(next);
                 after.readers[next as usize].token = reader.token;
+                if let Some(tag) = &mut after.tag {
+                    let as_of = state.announced;
+                    tag.readings[next as usize] =
+                        Reading { as_of, ..tag.readings[number as usize] };
+                }
                 if !is_joinable {
                     after.processes[reader.process as usize].flight = None;
                 }
@@ -372,6 +425,12 @@ impl Protocol {
 }
 
 impl State {
+    /// What may be served as memory is, by its link or by its age, is not older than this.
+    pub(super) fn trusted(&self, process: u8, is_proven: bool) -> u8 {
+        let proven = self.processes[process as usize].proven;
+        if is_proven { proven.max(self.floor) } else { self.floor }
+    }
+
     fn lead(&mut self, number: u8) {
         let reader = &mut self.readers[number as usize];
         reader.flights += 1;
@@ -381,6 +440,9 @@ impl State {
         reader.is_old = false;
         reader.trusted = 0;
         self.processes[reader.process as usize].flight = Some(number);
+        if let Some(tag) = &mut self.tag {
+            tag.readings[number as usize].as_of = self.announced;
+        }
     }
 
     /// A leader has waited, and reads anew: what came until now outdates nothing that it will have.
@@ -397,7 +459,7 @@ impl State {
     }
 
     /// A value that Redis has.
-    fn found(&mut self, number: u8, value: u8) {
+    pub(super) fn found(&mut self, number: u8, value: u8) {
         self.confirm_followers(number);
         let reader = &mut self.readers[number as usize];
         reader.value = value;
@@ -406,7 +468,7 @@ impl State {
     }
 
     /// What the leader has, or is about to get, is current for all that follow by now.
-    fn confirm_followers(&mut self, number: u8) {
+    pub(super) fn confirm_followers(&mut self, number: u8) {
         for reader in &mut self.readers {
             if let Phase::Follow { leader, is_confirmed, .. } = &mut reader.phase {
                 *is_confirmed |= *leader == number;
@@ -414,13 +476,13 @@ impl State {
         }
     }
 
-    fn returns(&mut self, number: u8, value: u8, source: Source) {
+    pub(super) fn returns(&mut self, number: u8, value: u8, source: Source) {
         let reader = &mut self.readers[number as usize];
         if source == Source::Redis && value < reader.completed {
             self.broken = Some(Rule::D1);
         } else if value < reader.returned {
             self.broken = Some(Rule::Own);
-        } else if source == Source::Memory && value < reader.trusted {
+        } else if (source == Source::Memory || self.tag.is_some()) && value < reader.trusted {
             self.broken = Some(Rule::Stale);
         }
         reader.end(Phase::Done);

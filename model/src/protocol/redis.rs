@@ -5,6 +5,18 @@ use super::Broken;
 /// Who a lease or a hold belongs to: unlike all others.
 pub type Token = u8;
 
+/// What a tag has in Redis, and values carry: unlike all others. 0 for none.
+pub type Stamp = u8;
+
+/// What a reader has found in the key, as LEASE knows it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seen {
+    /// As of this version of the database.
+    pub value: u8,
+    /// What it carried.
+    pub stamp: Stamp,
+}
+
 /// What stands in the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Key {
@@ -47,8 +59,9 @@ pub(super) enum Leased {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names of the scripts")]
 pub enum Late {
-    Lease(Token),
-    Fill(Token, u8),
+    Lease { token: Token, seen: Option<Seen> },
+    Fill { token: Token, value: u8, stamp: Stamp },
+    Seed,
     Invalidate { writer: u8 },
     Hold { writer: u8 },
     Renew { writer: u8 },
@@ -118,6 +131,15 @@ impl Key {
 
     pub(super) fn has_hold_of(self, writer: u8) -> bool {
         matches!(self, Self::Hold { writers, .. } if writers & (1 << writer) != 0)
+    }
+
+    pub(super) fn lose_hold_of(&mut self, writer: u8) {
+        if let Self::Hold { writers, .. } = self {
+            *writers &= !(1 << writer);
+            if *writers == 0 {
+                *self = Self::Absent;
+            }
+        }
     }
 
     pub(super) fn hold(&mut self, writer: u8, broken: Option<Broken>) {

@@ -2,9 +2,10 @@
 
 use super::{
     Add, Broken, Protocol, State, Steps, Who,
-    process::Entry,
+    process::{Changes, Entry},
     redis::{Key, Late},
 };
+use crate::configurations::Tagged;
 
 /// One writer.
 #[allow(clippy::struct_excessive_bools, reason = "what is known of it, each by itself")]
@@ -22,7 +23,7 @@ pub struct Writer {
     pub number: u8,
     /// Whether HOLD was answered before its body began.
     pub is_confirmed: bool,
-    /// Whether `max_staleness` has passed since it has sent SETTLE.
+    /// Whether `max_staleness` has passed since it has sent SETTLE; with a tag: since it has sent HOLD.
     pub is_old: bool,
     /// Whether its hold was sent and has not expired since.
     pub is_held: bool,
@@ -44,6 +45,10 @@ pub enum Change {
     Update,
     /// The same, with nothing between.
     Put,
+    /// A body, then INVALIDATE of the tag.
+    Bump,
+    /// HOLD of the tag, a body, SETTLE of the tag.
+    HoldTag,
 }
 
 /// What a writer does next.
@@ -73,6 +78,20 @@ pub enum Phase {
     Gone,
 }
 
+impl Change {
+    pub(super) fn is_of_tag(self) -> bool {
+        matches!(self, Self::Bump | Self::HoldTag)
+    }
+
+    fn holds(self) -> bool {
+        !matches!(self, Self::Invalidate | Self::Bump)
+    }
+
+    pub(super) fn has_value(self) -> bool {
+        matches!(self, Self::Update | Self::Put)
+    }
+}
+
 impl Writer {
     pub(super) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Nobody | Phase::Done | Phase::Gone)
@@ -80,7 +99,14 @@ impl Writer {
 
     /// Whether it has sent SETTLE, and waits for the answer.
     pub(super) fn has_settled(&self) -> bool {
-        self.change != Change::Invalidate && matches!(self.phase, Phase::Sent { .. })
+        self.change.holds() && matches!(self.phase, Phase::Sent { .. })
+    }
+
+    /// Whether it has a value by a HOLD that was answered.
+    pub(super) fn has_held(&self) -> bool {
+        self.is_confirmed
+            && self.change.has_value()
+            && matches!(self.phase, Phase::Body | Phase::Changed | Phase::Pending)
     }
 
     /// Whether the caller has its answer, or is gone.
@@ -96,7 +122,6 @@ impl Protocol {
             return;
         }
         let who = Who::Writer(number);
-        let process = writer.process;
         let mut after = *state;
         let this = &mut after.writers[number as usize];
         match writer.phase {
@@ -105,14 +130,14 @@ impl Protocol {
                 if state.writers[..number as usize].iter().any(is_like) {
                     return;
                 }
-                if writer.change == Change::Invalidate {
+                if writer.change.holds() {
+                    this.phase = Phase::Hold;
+                    self.bump(&mut after, number);
+                    after.changes_of(number).holds += 1;
+                    steps.certain(who, "begins to hold", after);
+                } else {
                     after.commit(number);
                     steps.certain(who, "commits", after);
-                } else {
-                    this.phase = Phase::Hold;
-                    after.bump(process);
-                    after.processes[process as usize].changes.holds += 1;
-                    steps.certain(who, "begins to hold", after);
                 }
                 return;
             }
@@ -123,16 +148,16 @@ impl Protocol {
             }
             Phase::Changed => {
                 this.phase = Phase::Pending;
-                if writer.change == Change::Invalidate {
+                if !writer.change.holds() {
                     self.suspend(&mut after, number);
                 } else if ![Some(Broken::NoBumpBeforeSettle), Some(Broken::OneBump)]
                     .contains(&self.broken)
                 {
-                    after.bump_alone(process);
+                    self.bump_alone(&mut after, number);
                 }
                 steps.certain(who, "outdates what is here", after);
             }
-            Phase::Pending if writer.change == Change::Invalidate => {
+            Phase::Pending if !writer.change.holds() => {
                 self.invalidate(&mut after, number);
                 after.writers[number as usize].phase = Phase::Sent { alone: false };
                 steps.certain(who, "INVALIDATE", after);
@@ -143,11 +168,14 @@ impl Protocol {
                 }
             }
             Phase::Pending => {
-                let value = writer.value(self.broken);
+                self.read_stamp_for_settle(&mut after, number);
+                let value = after.value_of(number, self.broken);
+                let unanswered = after;
                 let alone = self.settle(&mut after, number, value);
                 after.writers[number as usize].phase = Phase::Sent { alone };
                 steps.certain(who, "SETTLE", after);
-                if let Some(mut after) = state.failing(Some(Late::Settle { writer: number, value }))
+                if let Some(mut after) =
+                    unanswered.failing(Some(Late::Settle { writer: number, value }))
                 {
                     self.owe(&mut after, number);
                     steps.chance(who, "SETTLE times out", after);
@@ -161,7 +189,7 @@ impl Protocol {
                 self.repair(&mut after, number);
                 steps.certain(who, "is repaired", after);
                 let late = match writer.change {
-                    Change::Invalidate => Late::Invalidate { writer: number },
+                    Change::Invalidate | Change::Bump => Late::Invalidate { writer: number },
                     _ => Late::Settle { writer: number, value: None },
                 };
                 if let Some(after) = state.failing(Some(late)) {
@@ -192,6 +220,7 @@ impl Protocol {
         for value in oldest..=state.db {
             let mut after = *state;
             self.execute(&mut after, Late::Hold { writer: number });
+            self.read_stamp_of_update(&mut after, number);
             let this = &mut after.writers[number as usize];
             this.is_confirmed = true;
             this.is_held = true;
@@ -223,7 +252,7 @@ impl Protocol {
         }
         let who = Who::Writer(number);
         let renewal = Late::Renew { writer: number };
-        if !state.key.has_hold_of(number) {
+        if !state.has_hold(number) {
             let mut after = *state;
             self.execute(&mut after, renewal);
             after.writers[number as usize].is_held = true;
@@ -239,61 +268,91 @@ impl Protocol {
 
     /// P2: before anything is sent.
     fn suspend(&self, state: &mut State, number: u8) {
-        let writer = &mut state.writers[number as usize];
-        let process = writer.process;
-        let changes = &mut state.processes[process as usize].changes;
+        let is_of_tag = state.writers[number as usize].change.is_of_tag();
+        let no_pending = if is_of_tag { Broken::NoPendingTag } else { Broken::NoPending };
+        let changes = state.changes_of(number);
         changes.begun += 1;
-        writer.number = changes.begun;
-        if self.broken != Some(Broken::NoPending) {
-            changes.newest = changes.begun;
+        let begun = changes.begun;
+        if self.broken != Some(no_pending) {
+            changes.newest = begun;
         }
+        state.writers[number as usize].number = begun;
         if self.broken != Some(Broken::OneBumpAfter) {
+            self.bump(state, number);
+        }
+    }
+
+    /// P1: of the slot of the key, or of the tag.
+    fn bump(&self, state: &mut State, number: u8) {
+        let Writer { process, change, .. } = state.writers[number as usize];
+        if change.is_of_tag() {
+            state.bump_tag(process, self.broken);
+        } else {
             state.bump(process);
+        }
+    }
+
+    /// The same, when a change has landed.
+    fn bump_again(&self, state: &mut State, number: u8) {
+        let is_of_tag = state.writers[number as usize].change.is_of_tag();
+        let one_bump = if is_of_tag { Broken::OneBumpOfTag } else { Broken::OneBump };
+        if self.broken != Some(one_bump) {
+            self.bump(state, number);
+        }
+    }
+
+    /// The same, which makes a writer of the key no less alone.
+    fn bump_alone(&self, state: &mut State, number: u8) {
+        let Writer { process, change, .. } = state.writers[number as usize];
+        let contended = state.processes[process as usize].contended;
+        self.bump(state, number);
+        if !change.is_of_tag() {
+            state.processes[process as usize].contended = contended;
         }
     }
 
     /// P2: Redis has answered.
     fn confirm(&self, state: &mut State, number: u8, alone: bool) {
         let writer = state.writers[number as usize];
-        if writer.change == Change::Invalidate {
+        if !writer.change.holds() {
             return self.confirm_number(state, number);
         }
-        let is_alone = state.end_hold(writer.process);
-        if self.broken != Some(Broken::OneBump) {
-            state.bump(writer.process);
-        }
-        let is_current = alone && is_alone && writer.value(self.broken).is_some();
+        let is_alone = state.end_hold(number);
+        self.bump_again(state, number);
+        let is_current = alone && is_alone && state.value_of(number, self.broken).is_some();
         if self.configuration.memory && is_current {
             let is_old = writer.is_old && self.broken != Some(Broken::LateUpdate);
             let entry = Entry { value: writer.version, is_old, is_unconfirmed: false };
             state.processes[writer.process as usize].memory = Some(entry);
+            if let Some(tag) = &mut state.tag {
+                let as_of = tag.updates[number as usize].as_of;
+                tag.processes[writer.process as usize].as_of = as_of;
+            }
         }
-        state.complete(number);
+        self.complete(state, number);
     }
 
     fn confirm_number(&self, state: &mut State, number: u8) {
         let writer = state.writers[number as usize];
-        let changes = &mut state.processes[writer.process as usize].changes;
+        let changes = state.changes_of(number);
         // One that was sent later makes up for those that failed before.
         if changes.newest <= writer.number {
             changes.newest = 0;
         }
-        if self.broken != Some(Broken::OneBump) {
-            state.bump(writer.process);
-        }
-        state.complete(number);
+        self.bump_again(state, number);
+        self.complete(state, number);
     }
 
     /// P3, I6: whatever became of it, it is an invalidation that has not landed.
     fn owe(&self, state: &mut State, number: u8) {
         let writer = state.writers[number as usize];
         let process = writer.process;
-        let is_holding = writer.change != Change::Invalidate;
+        let is_holding = writer.change.holds();
         if is_holding || writer.phase == Phase::Changed {
             self.suspend(state, number);
         }
         if is_holding {
-            state.end_hold(process);
+            state.end_hold(number);
         }
         let here = &mut state.processes[process as usize];
         here.returned = here.returned.max(writer.version);
@@ -305,13 +364,13 @@ impl Protocol {
         let writer = state.writers[number as usize];
         let value = Some(writer.version).filter(|_| self.broken == Some(Broken::ReplayedPut));
         match (writer.change, value) {
-            (Change::Invalidate, _) => self.invalidate(state, number),
+            (Change::Invalidate | Change::Bump, _) => self.invalidate(state, number),
             (_, None) => {
                 self.settle(state, number, None);
             }
             (_, Some(value)) => {
                 state.key = Key::Value(value);
-                self.publish(state, writer.process);
+                self.publish(state, number, 0);
                 state.announce(number);
             }
         }
@@ -327,16 +386,23 @@ impl Protocol {
     }
 }
 
-impl Writer {
-    /// I3: what SETTLE stores. Without an answer to HOLD nobody knows what came before it.
-    fn value(&self, broken: Option<Broken>) -> Option<u8> {
-        let has_value = matches!(self.change, Change::Update | Change::Put);
-        let may_store = self.is_confirmed || broken == Some(Broken::ValueWithoutHold);
-        (has_value && may_store).then_some(self.version)
-    }
-}
-
 impl State {
+    /// I3: what SETTLE stores. Without an answer to HOLD nobody knows what came before it.
+    fn value_of(&self, number: u8, broken: Option<Broken>) -> Option<u8> {
+        let writer = &self.writers[number as usize];
+        let may_store = writer.is_confirmed || broken == Some(Broken::ValueWithoutHold);
+        let has_stamp = self.tag.is_none_or(|tag| tag.updates[number as usize].stamp != 0);
+        (writer.change.has_value() && may_store && has_stamp).then_some(writer.version)
+    }
+
+    fn changes_of(&mut self, number: u8) -> &mut Changes {
+        let Writer { process, change, .. } = self.writers[number as usize];
+        match &mut self.tag {
+            Some(tag) if change.is_of_tag() => &mut tag.processes[process as usize].changes,
+            _ => &mut self.processes[process as usize].changes,
+        }
+    }
+
     fn commit(&mut self, number: u8) {
         self.db += 1;
         let writer = &mut self.writers[number as usize];
@@ -352,32 +418,31 @@ impl State {
         self.announced = self.announced.max(writer.version);
     }
 
-    /// Outdates what is here, which makes the writer no less alone.
-    fn bump_alone(&mut self, process: u8) {
-        let contended = self.processes[process as usize].contended;
-        self.bump(process);
-        self.processes[process as usize].contended = contended;
-    }
-
-    /// Whether nothing else has changed the key since the hold began.
-    fn end_hold(&mut self, process: u8) -> bool {
+    /// Whether nothing else has changed the entry since the hold began.
+    fn end_hold(&mut self, number: u8) -> bool {
+        let process = self.writers[number as usize].process;
+        self.changes_of(number).holds -= 1;
+        let is_pending = self.is_pending(process);
         let here = &mut self.processes[process as usize];
-        here.changes.holds -= 1;
-        let is_alone = !here.changes.is_pending() && !here.contended;
+        let is_alone = !is_pending && !here.contended;
         here.contended &= here.changes.holds > 0;
         is_alone
     }
+}
 
-    fn complete(&mut self, number: u8) {
-        let writer = &mut self.writers[number as usize];
-        let version = writer.version;
+impl Protocol {
+    fn complete(&self, state: &mut State, number: u8) {
+        let writer = &mut state.writers[number as usize];
+        let Writer { version, change, .. } = *writer;
         writer.phase = Phase::Done;
         writer.is_held = false;
         writer.is_confirmed = false;
         writer.is_old = false;
         writer.number = 0;
-        let here = &mut self.processes[writer.process as usize];
+        let here = &mut state.processes[writer.process as usize];
         here.returned = here.returned.max(version);
-        self.completed = self.completed.max(version);
+        if !change.is_of_tag() || self.configuration.tagged == Tagged::Strictly {
+            state.completed = state.completed.max(version);
+        }
     }
 }
