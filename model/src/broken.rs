@@ -1,9 +1,11 @@
 //! Rules that the protocol could leave out, each with a configuration that shows why it does not.
 //!
-//! Two are not here, for nothing goes wrong without one of them alone. The bump when a change has
+//! Three are not here, for nothing goes wrong without one of them alone. The bump when a change has
 //! landed: what begins while the key is pending begins after the change, if the one before it was
-//! sent has outdated the rest. (A tag's is: a load from before reads on while its tag is pending.) The bump when the loss of a link is noticed: without a proof only
-//! what is young is served, and that may be as old in any case.
+//! sent has outdated the rest. (Of a tag it is needed: a load from before reads the old stamp while
+//! the tag is pending.) The bump when the loss of a link is noticed: without a proof only what is
+//! young is served, and that may be as old in any case. Nor is it needed that a load from before a bump
+//! of its tag stores nothing, if only nobody joins it: what it stores carries the old stamp.
 
 use crate::{
     configurations,

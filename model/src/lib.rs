@@ -1,4 +1,4 @@
-//! The protocol of `larder` about one key, explored state by state: `scripts/model`.
+//! The protocol of `larder` about one key and its tag, explored state by state: `scripts/model`.
 //!
 //! [`protocol`] says what can happen, [`configurations`] to whom, [`broken`] what each rule is for,
 //! and [`explorer`] visits all of it. A change of the protocol is made here first: what it breaks is
@@ -6,8 +6,8 @@
 //!
 //! # What is modelled
 //!
-//! One key in one Redis; two processes with memory, pending keys, flights and a link each; up to four
-//! readers and three writers among them. Values are versions of the database: 0, and one more with
+//! One key in one Redis, in some configurations with a tag; two processes with memory, pending keys
+//! and tags, flights and a link each; up to four readers and three writers among them. Values are versions of the database: 0, and one more with
 //! each commit. A step is what one of them does to what others can see. So a command and its
 //! execution are one step, and its answer is the next one of its sender, unless nothing comes
 //! between that matters to anybody. A caller that joins between the sending of a command and its
@@ -26,6 +26,17 @@
 //!   moment, as often as it likes. That a renewal comes in time is not assumed.
 //! - What a hold covers: a crash of its process is no excuse for an old value at rest if the hold
 //!   stood when the database committed. A crash that no hold covers is one.
+//! - A tag is a second key, with the same scripts and a slot of its own. A stamp is unlike all that
+//!   ever were, but nothing is known of it: states that differ in the names of their stamps are one.
+//!   Stamps are read in the same step as the value or the lease that they are read with, and what is
+//!   made of them is the next step. If there is none, a load of another entry may make one.
+//! - What is changed by tag is promised to its process as what is changed by key is, and to all if
+//!   stamps are read with each value. Else the others are promised what memory is: what a process
+//!   takes by the stamp that it has respects what had been announced by the proof that it relies on.
+//! - What is served for its youth, an entry or a flight with a tag, respects what had been announced
+//!   at the moment from which its age is counted. That holds without any time, too.
+//! - Messages come in the order in which they were sent. Those about a change say nothing else, so it
+//!   is of no use to exchange them; none overtakes the answer to a PING.
 //! - "Nobody waits for ever" is two checks: a state in which somebody waits has a step that comes
 //!   about by itself, and no steps lead back to where they began. Together: every run ends, and all
 //!   who are alive have returned.
@@ -33,9 +44,10 @@
 //! # What is not
 //!
 //! Wake-ups (a waiter looks again whenever something has changed), errors of the function and who
-//! shares them, callers that wait for each other in a circle, a follower whose patience ends, tags,
-//! `clear`, several keys, more than one node, a failover, and a database that commits after the
-//! writer that sent the commit is gone.
+//! shares them, callers that wait for each other in a circle, a follower whose patience ends, several
+//! tags of an entry, stamps that a process learns from other entries, `clear`, several keys, more
+//! than one node, a failover, and a database that commits after the writer that sent the commit is
+//! gone.
 
 pub mod broken;
 pub mod configurations;

@@ -90,6 +90,42 @@ fn a_late_command_arrives() {
 }
 
 #[test]
+fn a_bump_leaves_a_value_that_is_replaced() {
+    let bumped = "db 1, Value(0), stamp Absent, carried 1, local 1: 1";
+    assert_reached("a tag is bumped", "writer 0: INVALIDATE", bumped);
+    let leased = "db 1, Lease(4), stamp Absent, local 1: 1";
+    assert_reached("a tag is bumped", "reader 0: LEASE", leased);
+    let filled = "db 1, Value(1), stamp 1, carried 1, local 0: 1, local 1: 2";
+    assert_reached("a tag is bumped", "reader 0: FILL", filled);
+}
+
+#[test]
+fn an_old_stamp_is_read_anew_and_the_new_value_taken() {
+    let known = "db 1, Value(1), stamp 1, carried 1, local 0: 1, local 1: 1";
+    assert_reached("a tag is bumped", "reader 1: compares stamps", known);
+}
+
+#[test]
+fn what_was_bumped_while_it_ran_is_stored_outdated() {
+    let stored = "db 1, Value(0), stamp Absent, carried 1";
+    assert_reached("fill and bump", "reader 2: FILL", stored);
+}
+
+#[test]
+fn a_held_tag_gives_the_lease_back() {
+    let held = "db 0, Absent, stamp Hold { writers: 1, contended: false }";
+    assert_reached("a tag is held, and a crash", "reader 1: gives its lease back", held);
+}
+
+#[test]
+fn a_tagged_update_carries_the_stamp_of_its_hold() {
+    let stored = "db 1, Value(1), stamp 1, carried 1";
+    assert_reached("an update and a bump", "writer 1: SETTLE", stored);
+    let outdated = "db 2, Value(2), stamp Absent, carried 1";
+    assert_reached("an update and a bump", "writer 1: SETTLE", outdated);
+}
+
+#[test]
 fn a_value_is_served_while_it_is_refreshed() {
     let refreshed = "db 0, Stale { value: 0, refresher: Some(4) }";
     assert_reached("a refresh and an invalidation", "reader 1: LEASE", refreshed);

@@ -1,4 +1,4 @@
-//! The protocol about one key, as a model.
+//! The protocol about one key and its tag, as a model.
 
 mod process;
 mod reader;
@@ -87,10 +87,11 @@ pub struct Chances {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// D1: what is read from Redis, or run, after an invalidation has returned is not from before it.
+    /// Of one by tag that is promised where stamps are read with each value.
     D1,
     /// After an invalidation has returned, well or not, its process serves nothing from before it.
     Own,
-    /// What memory serves is not from before an invalidation that was announced before the moment
+    /// What memory serves, or what is taken by the stamp of a process, is not from before an invalidation that was announced before the moment
     /// as of which memory is trusted, nor from before one that was announced `max_staleness` ago.
     Stale,
     /// When everything has come to rest, neither Redis nor memory has a value that is older than the

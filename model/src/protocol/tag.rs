@@ -111,7 +111,7 @@ impl Tag {
     }
 
     /// What nobody looks at any more is no difference.
-    fn forget(&mut self, number: usize, phase: Phase, is_shared: bool) {
+    fn tidy(&mut self, number: usize, phase: Phase, is_shared: bool) {
         let reading = &mut self.readings[number];
         let kept = *reading;
         let as_of = kept.as_of;
@@ -159,6 +159,7 @@ impl Protocol {
             return;
         };
         let seen = Some(Seen { value, stamp: tag.carried });
+        let in_redis = tag.stamp();
         let reading = &mut tag.readings[number as usize];
         *reading = Reading { seen, as_of: state.announced, ..Reading::default() };
         let local = state.local_stamp(process);
@@ -174,7 +175,7 @@ impl Protocol {
             Some(_) if self.breaks(Broken::RejectsByLocalStamp) => Some(rejected),
             Some(_) => Some(Phase::Reread { leads }),
             None => {
-                reading.stamp = tag.key.value().unwrap_or(0);
+                reading.stamp = in_redis;
                 Some(Phase::Judge { leads })
             }
         };
@@ -500,7 +501,7 @@ impl State {
             *contended = false;
         }
         for (number, reader) in self.readers.iter().enumerate() {
-            tag.forget(number, reader.phase, reader.token.is_some() && self.left.cancels > 0);
+            tag.tidy(number, reader.phase, reader.token.is_some() && self.left.cancels > 0);
             let reading = &mut tag.readings[number];
             if is_strict {
                 (reading.is_moved, reading.is_near) = (false, false);
@@ -515,9 +516,11 @@ impl State {
             }
         }
         for (number, writer) in self.writers.iter().enumerate() {
-            let is_late = |late: &Option<Late>| matches!(late, Some(Late::Settle { writer, .. }) if *writer as usize == number);
-            let is_over = writer.is_done() || writer.phase == writer::Phase::Owed;
-            if is_over && !self.late.iter().any(is_late) {
+            let is_late = self.late.iter().flatten().any(|late| match late {
+                Late::Settle { writer, .. } => *writer as usize == number,
+                _ => false,
+            });
+            if (writer.is_done() || writer.phase == writer::Phase::Owed) && !is_late {
                 tag.updates[number] = Update::default();
             }
         }
