@@ -259,6 +259,12 @@ pub const LARGE: &[Configuration] =
             .with(Chances { expiries: 1, failures: 1, crashes: 1, ..NEVER }),
         of("two updates, two readers, with failures", &[0, 1], &[(0, Update), (1, Update)])
             .with(Chances { expiries: 1, hold_expiries: 2, crashes: 1, failures: 1, ..NEVER }),
+        of("fill and bump, where all of it fails", &[0, 1, 1], &[(0, Bump)])
+            .tagged()
+            .with(Chances { expiries: 1, failures: 1, cancels: 1, crashes: 1, ..NEVER }),
+        of("an update and a bump, with failures", &[0, 1], &[(0, Bump), (1, Update)])
+            .tagged()
+            .with(Chances { expiries: 1, failures: 1, hold_expiries: 1, ..NEVER }),
         of("three changes that fail", &[1], &[(0, Update), (1, Hold), (1, Invalidate)])
             .stored()
             .with(Chances { failures: 1, hold_expiries: 2, ..NEVER }),

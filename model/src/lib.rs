@@ -7,12 +7,12 @@
 //! # What is modelled
 //!
 //! One key in one Redis, in some configurations with a tag; two processes with memory, pending keys
-//! and tags, flights and a link each; up to four readers and three writers among them. Values are versions of the database: 0, and one more with
-//! each commit. A step is what one of them does to what others can see. So a command and its
-//! execution are one step, and its answer is the next one of its sender, unless nothing comes
-//! between that matters to anybody. A caller that joins between the sending of a command and its
-//! execution is one that joins after it: such a caller is promised less by the code, and is owed no
-//! more.
+//! and tags, flights and a link each; up to four readers and three writers among them. Values are
+//! versions of the database: 0, and one more with each commit. A step is what one of them does to
+//! what others can see. So a command and its execution are one step, and its answer is the next one
+//! of its sender, unless nothing comes between that matters to anybody. A caller that joins between
+//! the sending of a command and its execution is one that joins after it: such a caller is promised
+//! less by the code, and is owed no more.
 //!
 //! - A command that is not answered stays in its socket: it arrives later, after any number of other
 //!   steps, or never. Arriving at once is the case of an answer that was lost.

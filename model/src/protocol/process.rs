@@ -148,12 +148,6 @@ impl State {
         self.supersede(process);
     }
 
-    fn supersede(&mut self, process: u8) {
-        for reader in &mut self.readers {
-            reader.is_superseded |= reader.process == process && reader.leads();
-        }
-    }
-
     /// The same, of a change by another process: whether what is being loaded is from before it, the
     /// lease knows.
     fn hear(&mut self, process: u8) {
@@ -161,13 +155,28 @@ impl State {
         self.processes[process as usize].flight = None;
     }
 
-    /// What is being loaded can still be joined.
+    /// The same, where what is being loaded can still be joined.
     fn forget(&mut self, process: u8) {
         let here = &mut self.processes[process as usize];
         here.memory = None;
         here.contended |= here.changes.holds > 0;
         for reader in &mut self.readers {
             reader.is_outdated |= reader.process == process && reader.leads();
+        }
+    }
+
+    /// The same, of a link that broke: all slots move.
+    fn forget_all(&mut self, process: u8, broken: Option<Broken>) {
+        self.forget(process);
+        if broken != Some(Broken::StampsOutliveLink) {
+            self.drop_stamp(process);
+        }
+    }
+
+    /// F3: what is being loaded stores nothing.
+    fn supersede(&mut self, process: u8) {
+        for reader in &mut self.readers {
+            reader.is_superseded |= reader.process == process && reader.leads();
         }
     }
 
@@ -179,14 +188,6 @@ impl State {
     /// What another process learns of a change by this one, in the same step as Redis.
     pub(super) fn publish(&mut self, process: u8, message: Message) {
         self.processes[1 - process as usize].link.send(message);
-    }
-
-    /// P1, of a link that broke: moves the generations of all slots.
-    fn forget_all(&mut self, process: u8, broken: Option<Broken>) {
-        self.forget(process);
-        if broken != Some(Broken::StampsOutliveLink) {
-            self.drop_stamp(process);
-        }
     }
 }
 
