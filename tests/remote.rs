@@ -1310,7 +1310,7 @@ mod trust {
     async fn readers_of_one_key_do_not_queue_for_the_reads_of_each_other() {
         let (_server, a, _) = pair();
         let script = Script::new();
-        a.cache.scope(exact(Arc::clone(&script), 1)).await.unwrap();
+        a.cache.scope(async { exact(Arc::clone(&script), 1).await }).await.unwrap();
         a.remote.delay(Verb::Get, RUN);
         let began = Instant::now();
         let mut calls = Vec::new();
@@ -1385,6 +1385,129 @@ mod trust {
             b.clock.advance(SECOND);
             assert_eq!(leader.await.unwrap(), Ok(1));
             assert_eq!(follower.await.unwrap(), second);
+        }
+    }
+
+    // Who reads by a stamp that it knows may find what was outdated max_staleness ago, and no more.
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_shares_no_read_by_a_known_stamp_that_would_not_count_any_more() {
+        #[cached(ttl = 60, key = "tagged:{id}", tags("all"), skip(script))]
+        async fn tagged(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        // When the follower comes, after the bump; the read began after most of a second.
+        for (age, second) in [(ALMOST, 1), (SECOND, 3), (2 * ALMOST, 3)] {
+            let server = Server::new();
+            let patient = |name| {
+                let hour = Duration::from_secs(3_600);
+                Node::with(&server, name, |cache| cache.max_staleness(SECOND).redis_budget(hour))
+            };
+            let (a, b) = (patient("a"), patient("b"));
+            b.remote.notice_break();
+            let passes = async |time| {
+                b.clock.advance(time);
+                sleep(time).await;
+            };
+            let script = Script::new();
+            let call = |node: &Node, id| {
+                let script = Arc::clone(&script);
+                node.spawn(async move { tagged(script, id).await })
+            };
+            // One is in the server alone, and by the other one b knows the stamp.
+            call(&a, 1).await.unwrap().unwrap();
+            call(&b, 2).await.unwrap().unwrap();
+            a.cache.invalidate_tag("all").await.unwrap();
+            let most = Duration::from_millis(900);
+            passes(most).await;
+            let gate = b.remote.hold(Verb::Get, At::Answered);
+            let leader = call(&b, 1);
+            sleep(MOMENT).await;
+            passes(age.saturating_sub(most)).await;
+            let follower = call(&b, 1);
+            sleep(MOMENT).await;
+            gate.open();
+            assert_eq!(leader.await.unwrap(), Ok(1));
+            assert_eq!(follower.await.unwrap(), Ok(second), "{age:?}");
+        }
+    }
+
+    // A fill says that the key was current, and nothing of its tags.
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_shares_no_older_run_whose_tag_may_have_been_bumped_though_it_was_stored() {
+        #[cached(ttl = 60, key = "tagged:{id}", tags("all"), skip(script))]
+        async fn tagged(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        #[cached(ttl = 60, key = "strict:{id}", tags("all"), tags_strict, skip(script))]
+        async fn strict(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        // How old the run is that a call joins, and whether its tag is bumped before that.
+        for (age, is_bumped, is_strict, second) in [
+            (ALMOST, true, false, 1),
+            (SECOND, true, false, 2),
+            // Nobody knows that it is not, and who looks finds what was stored.
+            (SECOND, false, false, 1),
+            (SECOND, true, true, 2),
+            (SECOND, false, true, 1),
+        ] {
+            let server = Server::new();
+            let (a, b) = (trusting(&server, "a"), unproven(&server, "b"));
+            let script = Script::new();
+            let start = || {
+                let script = Arc::clone(&script);
+                b.spawn(async move {
+                    if is_strict { strict(script, 1).await } else { tagged(script, 1).await }
+                })
+            };
+            let leader = start();
+            sleep(MOMENT).await;
+            if is_bumped {
+                a.cache.invalidate_tag("all").await.unwrap();
+            }
+            b.clock.advance(age);
+            let follower = start();
+            sleep(MOMENT).await;
+            assert_eq!(leader.await.unwrap(), Ok(1));
+            let expected = Ok(second);
+            assert_eq!(follower.await.unwrap(), expected, "{age:?} {is_bumped} {is_strict}");
+        }
+    }
+
+    // Of a process that hears what others change, all who come share the run.
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_shares_a_run_with_tags_of_a_process_that_hears() {
+        #[cached(ttl = 60, key = "tagged:{id}", tags("all"), skip(script))]
+        async fn tagged(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        #[cached(ttl = 60, key = "far:{id}", tags("all"), local = false, skip(script))]
+        async fn far(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        for is_local in [true, false] {
+            let server = Server::new();
+            let b = trusting(&server, "b");
+            let script = Script::new();
+            let start = || {
+                let script = Arc::clone(&script);
+                b.spawn(async move {
+                    if is_local { tagged(script, 1).await } else { far(script, 1).await }
+                })
+            };
+            let leader = start();
+            sleep(MOMENT).await;
+            b.clock.advance(10 * SECOND);
+            let follower = start();
+            sleep(MOMENT).await;
+            assert_eq!(leader.await.unwrap(), Ok(1));
+            assert_eq!(follower.await.unwrap(), Ok(1));
+            assert_eq!(script.runs(), 1);
         }
     }
 

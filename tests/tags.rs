@@ -908,6 +908,44 @@ mod with_redis {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_put_is_as_old_as_the_hold_that_read_its_stamps() {
+        #[updates(member(Script::new(), 7, 1))]
+        async fn update(during: impl Future<Output = ()>) -> Result<u32, Failed> {
+            during.await;
+            Ok(41)
+        }
+        let server = Server::new();
+        let second = Duration::from_secs(1);
+        let a = Node::with(&server, "a", |cache| cache.max_staleness(second));
+        let b = Node::new(&server, "b");
+        a.remote.notice_break();
+        a.cache
+            .scope(async {
+                update(async {
+                    b.bump("team:7").await.unwrap();
+                    a.clock.advance(second);
+                })
+                .await
+                .unwrap();
+            })
+            .await;
+        // So long after the bump nothing from before it is served, whoever did not hear of it.
+        assert_eq!(a.member(&Script::new()).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_put_carries_stamps_from_before_its_hold() {
+        let (_server, a, b) = pair();
+        let gate = a.remote.hold(Verb::Hold, At::Sent);
+        let put = a.under_way(async { member(Script::new(), 7, 1).put(42).await }).await;
+        b.bump("team:7").await.unwrap();
+        gate.open();
+        put.await.unwrap().unwrap();
+        let script = Script::new();
+        assert_eq!((b.member(&script).await, a.member(&script).await), (Ok(1), Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_value_that_is_put_under_a_tag_that_another_holds_is_an_invalidation() {
         let (server, a, b) = pair();
         let held = b.cache.invalidation().tag("team:7").hold(LEASE).await.unwrap();

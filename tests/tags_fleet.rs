@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use common::{
     client::Clients,
@@ -207,15 +210,24 @@ fn read(member: &mut Member, order: &str) -> [u64; 3] {
     member.hear_numbers("read").try_into().unwrap()
 }
 
-/// Until it has this in memory.
-fn remember(member: &mut Member, order: &str, version: u64) {
+/// Reads until it is so. A hang fails the test.
+fn read_until(member: &mut Member, order: &str, is_so: impl Fn(u64, u64) -> bool) {
+    let began = Instant::now();
     loop {
-        let [found, source, _] = read(member, order);
-        assert_eq!(found, version);
-        if source == MEMORY {
+        let [version, source, _] = read(member, order);
+        if is_so(version, source) {
             return;
         }
+        assert!(began.elapsed() < Duration::from_secs(20), "{order} still reads {version}");
     }
+}
+
+/// Until it has this in memory.
+fn remember(member: &mut Member, order: &str, version: u64) {
+    read_until(member, order, |found, source| {
+        assert_eq!(found, version);
+        source == MEMORY
+    });
 }
 
 /// Bumps the tag of team 1, and says when that was complete.
@@ -247,7 +259,7 @@ fn a_message_takes_all_entries_of_a_tag_out_of_the_memory_of_others() {
         for reader in [&mut one, &mut two] {
             assert_eq!(read(reader, "exact 1 1")[0], version + 1);
             for order in &ORDERS[..2] {
-                while read(reader, order)[0] == version {}
+                read_until(reader, order, |found, _| found == version + 1);
             }
             assert_eq!(read(reader, "read 2 1")[..2], [0, MEMORY], "the tag of another team");
         }
@@ -352,7 +364,7 @@ fn a_failed_bump_is_seen_by_its_own_process_and_by_nobody_else_until_it_lands() 
     writer.hear_numbers("repaired");
     for order in ORDERS {
         assert_eq!(read(&mut writer, order)[0], 1);
-        while read(&mut reader, order)[0] == 0 {}
+        read_until(&mut reader, order, |found, _| found == 1);
     }
 }
 
@@ -380,13 +392,14 @@ fn after_a_crash(order: &str) -> [[u64; 2]; 2] {
     server.command(&["SET", "commit", "1"]);
     assert_eq!(writer.hear_numbers("committed"), [1]);
     writer.kill();
-    let mut both = || [read(&mut one, ORDERS[0])[0], read(&mut two, ORDERS[0])[0]];
-    let mut at_once = both();
-    while is_held && at_once[0] == 0 {
-        // The message of the hold is on its way.
-        at_once = both();
+    if is_held {
+        // The message of the hold may be on its way.
+        read_until(&mut one, ORDERS[0], |found, _| found == 1);
     }
+    let mut both = || [read(&mut one, ORDERS[0])[0], read(&mut two, ORDERS[0])[0]];
+    let (at_once, began) = (both(), Instant::now());
     loop {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is not stored again");
         let [value, held] = stands(&server, "player:1:1");
         assert!(!(value && held), "stored in the middle of a change");
         if value {

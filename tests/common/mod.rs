@@ -95,8 +95,8 @@ struct World {
     log: Vec<(String, String)>,
     /// The newest stamp of a tag.
     stamp: u64,
-    /// What was read of tags for what a token stands for, and whether they count strictly.
-    read: HashMap<Token, (Vec<(String, u64)>, bool)>,
+    /// What was read of tags for what a token stands for.
+    read: HashMap<Token, Vec<(String, u64)>>,
     /// In the order in which they connected.
     processes: Vec<Weak<Process>>,
 }
@@ -332,7 +332,7 @@ impl Server {
     }
 
     /// What a lease or a hold has read of tags, which what is stored with it carries.
-    fn read(&self, token: Token) -> (Vec<(String, u64)>, bool) {
+    fn read(&self, token: Token) -> Vec<(String, u64)> {
         self.world.lock().unwrap().read.remove(&token).unwrap_or_default()
     }
 
@@ -783,7 +783,7 @@ impl Remote for Process {
                 return Ok((Leased::Held, None));
             };
             std::mem::forget(granted);
-            let tags = (keys.into_iter().zip(stamps.clone()).collect(), tags.is_strict());
+            let tags = keys.into_iter().zip(stamps.clone()).collect();
             self.server.world.lock().unwrap().read.insert(token, tags);
             Ok((leased, Some(stamps)))
         })
@@ -805,12 +805,11 @@ impl Remote for Process {
     ) -> Reply<'a, bool> {
         within_time(within, async move {
             self.log("FILL", key);
-            let (tags, is_strict) = self.server.read(token);
-            let (keys, stamps): (Vec<_>, Vec<_>) = tags.into_iter().unzip();
+            let (keys, stamps): (Vec<_>, Vec<_>) = self.server.read(token).into_iter().unzip();
             let then = Some(stamps.clone());
             let is_stored =
                 self.send(Verb::Fill, key, |key| key.fill(token, value, stamps)).await?;
-            Ok(is_stored && (!is_strict || self.server.stamps(&keys) == then))
+            Ok(is_stored && self.server.stamps(&keys) == then)
         })
     }
 
@@ -829,15 +828,14 @@ impl Remote for Process {
     fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()> {
         let effect = move |key: &mut Key, hold: Hold| key.hold(hold.token, term, still);
         Box::pin(async move {
-            let held = holds.to_vec();
-            let answers = self.send_all(Verb::Hold, held, |hold| hold.key.clone(), effect).await;
             for hold in holds {
                 if let Some(stamps) = self.server.seeded(&hold.tags) {
                     let tags = hold.tags.iter().cloned().zip(stamps).collect();
-                    self.server.world.lock().unwrap().read.insert(hold.token, (tags, false));
+                    self.server.world.lock().unwrap().read.insert(hold.token, tags);
                 }
             }
-            answers
+            let held = holds.to_vec();
+            self.send_all(Verb::Hold, held, |hold| hold.key.clone(), effect).await
         })
     }
 
@@ -846,7 +844,7 @@ impl Remote for Process {
         let with_stamps = |settlement: Settlement| {
             let Settlement { hold, value } = settlement;
             let stamps: Vec<_> =
-                self.server.read(hold.token).0.into_iter().map(|(_, stamp)| stamp).collect();
+                self.server.read(hold.token).into_iter().map(|(_, stamp)| stamp).collect();
             let value = value.filter(|_| stamps.len() == hold.tags.len());
             (Settlement { hold, value }, stamps)
         };

@@ -612,7 +612,7 @@ impl Call {
 
     /// Stores what a `put` made, or removes the entry if it made nothing that is stored.
     pub(crate) async fn put(&self, made: Option<Made>) -> Result<(), Error> {
-        let mut writes = vec![Write::of(self)];
+        let mut writes = vec![Write::of_put(self)];
         let Some(made) = made else {
             return change::land(writes).await;
         };

@@ -32,6 +32,11 @@ impl<R> Entry<R> {
         Write::of(&self.call)
     }
 
+    /// The same of one that puts a value into it.
+    pub(crate) fn put_write(&self) -> Write {
+        Write::of_put(&self.call)
+    }
+
     /// What a `put` of this value stores.
     pub(crate) fn made<V, M>(&self, value: V) -> Option<Made>
     where

@@ -62,7 +62,7 @@ impl Change {
     pub fn updates<T: IntoEntry>(&mut self, entry: T) -> Entry<T::Output> {
         let entry = entry.into_entry();
         self.is_held = true;
-        self.writes.all.push(entry.write());
+        self.writes.all.push(entry.put_write());
         entry
     }
 

@@ -15,7 +15,7 @@ use crate::{
 /// and the hold lasts for its term at least.
 pub(super) struct Held {
     target: Target,
-    /// Of the entry, and what was known of them when it began.
+    /// Of an entry that a value may come of, and what was known of them when it began.
     tags: Option<Tagged>,
     /// In the remote tier, if there is one: whether or not it was granted, it is ended there.
     hold: Option<Hold>,
@@ -28,10 +28,10 @@ pub(super) struct Held {
 
 impl Held {
     /// Nothing of the entry is read or stored in this process from now on.
-    pub(super) fn begin(target: Target) -> Self {
+    pub(super) fn begin(target: Target, is_put: bool) -> Self {
         let Target { cache, name, call } = &target;
         Flights::hold(cache, name, call.as_ref());
-        let tags = call.as_ref().and_then(Call::tags);
+        let tags = call.as_ref().filter(|_| is_put).and_then(Call::tags);
         let hold = cache.remote.as_ref().map(|_| Hold {
             key: cache.remote_key(name),
             token: cache.token(),
@@ -96,7 +96,9 @@ impl Held {
     pub(super) fn entry(&self, made: Made) -> Kept {
         let Target { cache, name, .. } = &self.target;
         let now = cache.time.now();
-        (made.entry)(Stamp { slot: name.slot(), generation: 0, loaded: now, now })
+        // Of a tag that was bumped elsewhere meanwhile, nobody here may have been told.
+        let loaded = self.tags.as_ref().map_or(now, Tagged::began);
+        (made.entry)(Stamp { slot: name.slot(), generation: 0, loaded, now })
     }
 
     /// It has ended in the remote tier. The entry is kept if nobody else has changed it meanwhile.

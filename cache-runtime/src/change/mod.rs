@@ -49,6 +49,8 @@ impl Drop for Writes {
 /// One entry that a writer changes, or a tag, and with it every entry that has it.
 pub(crate) struct Write {
     target: Target,
+    /// Whether a value may come of it.
+    is_put: bool,
     held: Option<Held>,
     value: Option<Made>,
 }
@@ -72,7 +74,12 @@ impl Write {
     pub(crate) fn of(call: &Call) -> Self {
         let cache = call.cache().clone();
         let name = cache.flights.name(call.text());
-        Self { target: Target { cache, name, call: Some(call.clone()) }, held: None, value: None }
+        Self::of_target(Target { cache, name, call: Some(call.clone()) })
+    }
+
+    /// One that a value is to come of.
+    pub(crate) fn of_put(call: &Call) -> Self {
+        Self { is_put: true, ..Self::of(call) }
     }
 
     /// By a key as the user wrote it.
@@ -85,7 +92,11 @@ impl Write {
     }
 
     fn of_name(cache: &Cache, name: Named) -> Self {
-        Self { target: Target { cache: cache.clone(), name, call: None }, held: None, value: None }
+        Self::of_target(Target { cache: cache.clone(), name, call: None })
+    }
+
+    fn of_target(target: Target) -> Self {
+        Self { target, is_put: false, held: None, value: None }
     }
 
     /// It is to be stored if nobody else has changed the entry since the hold began. A cache that is
@@ -136,7 +147,7 @@ pub(crate) async fn hold_all(writes: &mut [Write], term: Option<Duration>) -> Re
 /// An error says that some could not be held, and these are changed all the same.
 pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result<(), Error> {
     for write in &mut *writes {
-        write.held = Some(Held::begin(write.target.clone()));
+        write.held = Some(Held::begin(write.target.clone(), write.is_put));
     }
     let mut outcome = Ok(());
     for cache in caches(writes) {

@@ -420,7 +420,8 @@ impl Flight {
     /// Whether memory would serve what it loads, as far as it is known by now.
     fn is_trusted(&self, now: u64) -> bool {
         let is_proven = self.cache.trust.lasts(now) && !self.is_outdated();
-        is_proven || self.cache.is_young(self.loaded.load(Relaxed), now)
+        let as_of = self.tags.as_ref().map_or(u64::MAX, |tags| tags.as_of());
+        is_proven || self.cache.is_young(self.loaded.load(Relaxed).min(as_of), now)
     }
 
     /// Whether its slot or that of a tag has moved since the load began.
@@ -772,6 +773,9 @@ impl Follower {
             return Some(Followed::Landed(Outcome::Again));
         }
         drop(shard);
+        if let Some(tags) = &flight.tags {
+            tags.goes_by(u64::MAX);
+        }
         let now = flight.cache.time.now();
         Some(Followed::Lead(Lead::new(Arc::clone(flight), *function, now)))
     }

@@ -53,6 +53,10 @@ pub(crate) struct Tagged {
     bumps: AtomicU64,
     /// Somebody in this process is changing what one of them stands for.
     pending: AtomicBool,
+    /// When it began.
+    began: u64,
+    /// What the load finds may be from this moment, by the stamps that it goes by.
+    as_of: AtomicU64,
 }
 
 impl Tagged {
@@ -63,6 +67,8 @@ impl Tagged {
             sum: AtomicU32::new(0),
             bumps: AtomicU64::new(0),
             pending: AtomicBool::new(false),
+            began: cache.time.now(),
+            as_of: AtomicU64::new(u64::MAX),
         };
         tagged.begin_anew(cache);
         tagged
@@ -96,6 +102,20 @@ impl Tagged {
     /// Whether one of them was pending then: the load reads and stores nothing.
     pub(crate) fn was_pending(&self) -> bool {
         self.pending.load(Relaxed)
+    }
+
+    pub(crate) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// The load goes by stamps that were read then, until it says otherwise: what they let through may
+    /// be outdated since. `u64::MAX` if they are read with what they are compared with.
+    pub(crate) fn goes_by(&self, as_of: u64) {
+        self.as_of.store(as_of, Relaxed);
+    }
+
+    pub(super) fn as_of(&self) -> u64 {
+        self.as_of.load(Relaxed)
     }
 
     /// Whether one of them was bumped since.
@@ -165,6 +185,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// When they were asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
+    }
+
     pub(crate) fn stamps(&self) -> &[u64] {
         self.stamps.get(..self.slots.as_slice().len()).unwrap_or(&self.stamps)
     }

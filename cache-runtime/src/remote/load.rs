@@ -170,6 +170,13 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
     }
 }
 
+/// What the load finds is as old as this at least, as far as its tags go.
+fn goes_by(lead: &Lead, as_of: u64) {
+    if let Some(tags) = lead.flight().tags() {
+        tags.goes_by(as_of);
+    }
+}
+
 /// Asks for the lease.
 async fn lease(
     remote: &dyn Remote,
@@ -199,15 +206,24 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
     let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
         return Looked::Fetched(Fetched::Run(lead));
     };
-    let tags = Tags::of_read(call);
+    // Who joins after the mark may come later than what is known of the tags can vouch for.
+    goes_by(&lead, 0);
     let mark = lead.mark();
+    let tags = Tags::of_read(call);
+    goes_by(&lead, tags.as_of());
     let since = Instant::now();
     let got = remote.get(key, &tags, left).await;
+    if !matches!(got, Ok((Got::Found(_), None))) {
+        goes_by(&lead, u64::MAX);
+    }
     let looked = match got.map(|got| learned(&tags, got)) {
         Ok(Got::Found(found)) => match use_found(call, lead, &found, mark) {
             // It needs no more of its budget.
             Ok(fetched) => return Looked::Fetched(fetched),
-            Err(back) => Looked::Unreadable(back, found.seen()),
+            Err(back) => {
+                goes_by(&back, u64::MAX);
+                Looked::Unreadable(back, found.seen())
+            }
         },
         Ok(Got::Rejected(rejected)) => Looked::Lease(lead, Seen::Rejected(rejected)),
         Ok(Got::Nothing) => Looked::Lease(lead, Seen::Nothing),
@@ -355,7 +371,7 @@ pub(crate) fn fill(
         match stored {
             Ok(Stored::Yes) => {
                 lead.used_up();
-                // Nothing has invalidated it until it was stored.
+                // Nothing has invalidated it until it was stored, its tags neither.
                 lead.confirm(mark);
                 call.land(lead, entry.clone());
             }
@@ -403,7 +419,8 @@ async fn store(
     if lead.is_superseded() {
         // An invalidation of this process came between; the lease is of no use to anybody.
         let released = ask(lead, |_| remote.release(&key, token)).await?;
-        return Ok(Stored::No { was_current: released && !call.is_strict() });
+        // That it stood says nothing of the tags.
+        return Ok(Stored::No { was_current: released && !call.is_tagged() });
     }
     let value = encoded(call, entry, life, lead.cost())?;
     let is_stored = ask(lead, |left| remote.fill(&key, token, value, left)).await?;

@@ -62,8 +62,8 @@ pub trait Remote: Send + Sync + 'static {
     /// Makes a lease last as long as a new one, and says whether the token still stands.
     fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Stores a value if the token still stands, and says whether it did. False as well if the tags
-    /// count strictly and their stamps have changed since the lease: nobody will be served it.
+    /// Stores a value if the token still stands, and says whether it did. False as well if the stamps of
+    /// its tags have changed since the lease: nobody will be served it.
     fn fill<'a>(
         &'a self,
         key: &'a str,

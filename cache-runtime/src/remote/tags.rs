@@ -74,10 +74,10 @@ impl Tags {
         }
     }
 
-    /// Whether they count as they are at the moment when a value is read or stored.
-    #[must_use]
-    pub fn is_strict(&self) -> bool {
-        self.0.as_ref().is_some_and(|asked| asked.call.is_strict())
+    /// When those were asked for that are known; `u64::MAX` where a value is read with its stamps.
+    pub(crate) fn as_of(&self) -> u64 {
+        let known = self.0.as_ref().and_then(|asked| asked.known.as_ref());
+        known.map_or(u64::MAX, Known::asked)
     }
 
     /// Remembers what was read.

@@ -25,8 +25,6 @@ pub(super) struct Grant {
     pub(super) stamp: Option<u64>,
     /// The tags by their keys, and their stamps, read as early; `None` if one of them is held.
     pub(super) tags: Option<Vec<(String, u64)>>,
-    /// They have to be the same when the value has been stored.
-    pub(super) is_strict: bool,
     /// The server's time in milliseconds, and the moment when it arrived here. It was read
     /// before that: a value seems older by the way of the answer than it is, never younger.
     pub(super) server: u64,
@@ -41,9 +39,10 @@ impl Grant {
             .try_fold(Stamps::of_service(self.stamp?), |all, (_, stamp)| all.with_tag(*stamp))
     }
 
-    /// Asks for the stamps of the tags once more.
-    pub(super) fn again(&self) -> Cmd {
-        mget(self.tags.iter().flatten().map(|(key, _)| key))
+    /// Asks for the stamps of the tags once more, if there are any.
+    pub(super) fn again(&self) -> Option<Cmd> {
+        let tags = self.tags.as_ref().filter(|tags| !tags.is_empty())?;
+        Some(mget(tags.iter().map(|(key, _)| key)))
     }
 
     /// Whether they are what they were.

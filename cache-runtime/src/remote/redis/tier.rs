@@ -430,9 +430,7 @@ impl Inner {
         };
         unclaimed.is_claimed = true;
         let read = seeded.iter().map(|(_, stamp)| *stamp).collect();
-        let is_strict = tags.is_strict();
-        let grant = Grant { stamp: service, tags: Some(seeded), is_strict, server: now, at };
-        self.grant(token, grant);
+        self.grant(token, Grant { stamp: service, tags: Some(seeded), server: now, at });
         Ok((outcome, service, Some(read)))
     }
 
@@ -498,30 +496,38 @@ impl Inner {
                 message,
             })
             .collect();
-        let tags: Vec<_> = holds.iter().flat_map(|hold| &hold.tags).cloned().collect();
-        let Some(request) = Request::all(&commands, self.read_stamps(&tags)) else {
-            return Vec::new();
-        };
-        let answered = self.connection.run(request, self.budget).await;
-        let at = Instant::now();
-        let (mut answers, stamps) = match answered {
-            Ok(Value::Array(mut answers)) if answers.len() > holds.len() => {
-                let stamps = answers.split_off(holds.len());
-                (answers, stamps)
+        let keys: Vec<_> = holds.iter().flat_map(|hold| &hold.tags).cloned().collect();
+        let mut is_again = false;
+        let (mut answers, stamp, mut tags, at) = loop {
+            // First, what a value is to carry: what is bumped once the hold has begun outdates it.
+            let before = self.read_stamps(&keys);
+            let count = before.len();
+            let Some(request) = Request::after(before, &commands) else {
+                return Vec::new();
+            };
+            let answered = self.connection.run(request, left(self.budget, sent)).await;
+            let at = Instant::now();
+            let (stamps, answers) = match answered {
+                Ok(Value::Array(mut stamps)) if stamps.len() == count + holds.len() => {
+                    let answers = stamps.split_off(count);
+                    (stamps, answers)
+                }
+                answered => {
+                    let failure = answered.err().unwrap_or(Failure::Garbage);
+                    return holds.iter().map(|_| Err(failure.into())).collect();
+                }
+            };
+            // What cannot be read keeps a value from being stored, and no hold from being one.
+            let stamp = self.noted_service(stamps.first(), sent).ok().flatten();
+            let read = stamps::read(stamps.get(1), keys.len()).unwrap_or_default();
+            if read.contains(&Stamp::Lost) && !is_again {
+                is_again = true;
+                let _ = self.seeded(keys.clone(), &read, left(self.budget, sent)).await;
+                continue;
             }
-            answered => {
-                let failure = answered.err().unwrap_or(Failure::Garbage);
-                return holds.iter().map(|_| Err(failure.into())).collect();
-            }
-        };
-        // What cannot be read keeps a value from being stored, and no hold from being one.
-        let stamp = self.noted_service(stamps.first(), sent).ok().flatten();
-        let mut tags = match stamps::read(stamps.get(1), tags.len()) {
-            Ok(read) => {
-                let left = left(self.budget, sent);
-                self.seeded(tags, &read, left).await.ok().flatten().map(Vec::into_iter)
-            }
-            Err(_) => None,
+            let tags: Option<Vec<_>> = read.into_iter().map(Stamp::number).collect();
+            let tags = tags.filter(|tags| tags.len() == keys.len());
+            break (answers, stamp, tags.map(|tags| keys.into_iter().zip(tags)), at);
         };
         let held = |(hold, answer): (&Hold, Value)| {
             let tags = tags.as_mut().map(|tags| tags.take(hold.tags.len()).collect());
@@ -531,8 +537,7 @@ impl Inner {
                 // What it began with is what its value is to be stored with.
                 scripts::Held::Alone | scripts::Held::Contended if still => Ok(()),
                 scripts::Held::Alone | scripts::Held::Contended => {
-                    let grant = Grant { stamp, tags, is_strict: false, server: now, at };
-                    self.grant(hold.token, grant);
+                    self.grant(hold.token, Grant { stamp, tags, server: now, at });
                     Ok(())
                 }
             }
@@ -662,9 +667,10 @@ impl Inner {
             wake: &wake,
         };
         let mut and = self.kept.keep(grant.tags.as_deref().unwrap_or_default(), value.life);
-        if grant.is_strict {
-            and.push(grant.again());
-        }
+        // A tag may have been bumped meanwhile, which takes no lease away.
+        let again = grant.again();
+        let is_compared = again.is_some();
+        and.extend(again);
         let answered = match Request::all(&[fill], and) {
             Some(request) => self.connection.run(request, within).await,
             None => Err(Failure::Garbage),
@@ -672,7 +678,7 @@ impl Inner {
         let stored = answered.and_then(|answer| {
             let (stored, behind) = first(answer)?;
             let is_stored = answer_of::<scripts::Fill<'_>>(stored)?.outcome;
-            Ok(is_stored && (!grant.is_strict || grant.are_still(behind.last())))
+            Ok(is_stored && (!is_compared || grant.are_still(behind.last())))
         });
         stored.map_err(|failure| {
             self.owe(key, token);

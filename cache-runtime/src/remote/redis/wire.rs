@@ -22,10 +22,14 @@ pub(crate) enum Request {
     Pipeline(Pipeline),
     /// `EVALSHA`, and `EVAL` where the server does not know the script.
     Script(&'static Script, Cmd),
-    /// As `Script`, several times, and other commands behind them on the same way: answered with an
-    /// array, with the errors of the single commands in it. An error of all calls of the script is
-    /// the answer to all.
-    Scripts(&'static Script, Vec<Cmd>, Vec<Cmd>),
+    /// As `Script`, several times, and other commands on the same way: answered with an array, with the
+    /// errors of the single commands in it. An error of all calls of the script is the answer to all.
+    Scripts {
+        script: &'static Script,
+        before: Vec<Cmd>,
+        calls: Vec<Cmd>,
+        behind: Vec<Cmd>,
+    },
 }
 
 impl Request {
@@ -33,11 +37,20 @@ impl Request {
         Self::Script(command.script(), command.by_sha())
     }
 
-    /// All of these, which are one and the same script, and other commands on the same way.
-    pub(crate) fn all<C: Command>(commands: &[C], and: Vec<Cmd>) -> Option<Self> {
+    /// All of these, which are one and the same script, and other commands behind them on the same way.
+    pub(crate) fn all<C: Command>(commands: &[C], behind: Vec<Cmd>) -> Option<Self> {
+        Self::scripts(Vec::new(), commands, behind)
+    }
+
+    /// The same, with the other commands before them.
+    pub(crate) fn after<C: Command>(before: Vec<Cmd>, commands: &[C]) -> Option<Self> {
+        Self::scripts(before, commands, Vec::new())
+    }
+
+    fn scripts<C: Command>(before: Vec<Cmd>, commands: &[C], behind: Vec<Cmd>) -> Option<Self> {
         let script = commands.first()?.script();
         let calls = commands.iter().map(Command::by_sha).collect();
-        Some(Self::Scripts(script, calls, and))
+        Some(Self::Scripts { script, before, calls, behind })
     }
 }
 
@@ -159,19 +172,20 @@ async fn send_other(mut wire: Wire, request: Request) -> Result<Value, Failure> 
             }
             answered => answered,
         },
-        Request::Scripts(script, calls, and) => {
-            let all = pipeline(calls.iter().chain(&and));
+        Request::Scripts { script, before, calls, behind } => {
+            let all = pipeline(before.iter().chain(&calls).chain(&behind));
             let mut answers = many(&mut wire, &all).await?;
+            let of_calls = &mut answers[before.len()..before.len() + calls.len()];
             // Of those that ran nothing is to be repeated.
-            let again: Vec<_> = (0..calls.len()).filter(|at| is_unknown(&answers[*at])).collect();
+            let again: Vec<_> = (0..calls.len()).filter(|at| is_unknown(&of_calls[*at])).collect();
             if !again.is_empty() {
                 let calls: Vec<_> = again.iter().map(|at| whole(script, &calls[*at])).collect();
                 let repeated = many(&mut wire, &pipeline(&calls)).await?;
                 for (at, answer) in again.into_iter().zip(repeated) {
-                    answers[at] = answer;
+                    of_calls[at] = answer;
                 }
             }
-            let refused = answers[..calls.len()].iter().map(|answer| match answer {
+            let refused = of_calls.iter().map(|answer| match answer {
                 Value::ServerError(error) => Some(Failure::of_server(error)),
                 _ => None,
             });
