@@ -82,8 +82,6 @@ pub enum Broken {
     FillWithoutStamps,
     /// RELEASE does.
     ReleaseWithoutStamps,
-    /// FILL confirms followers of a flight that memory would not trust.
-    FarFollowers,
     /// The age of an entry is that of its load, though it was judged by a stamp that is older.
     DatedByLoad,
     /// What a writer keeps of a change to a tagged entry is dated when SETTLE was sent.
@@ -140,7 +138,7 @@ pub const CASES: &[Case] = &[
     case(Broken::CountedStamps, Wrong::Rule(Rule::Own), "a tag is held and bumped"),
     case(Broken::RejectsByLocalStamp, Wrong::Rule(Rule::Kept), "a tag is bumped"),
     case(Broken::LeaseWithoutSeen, Wrong::Circle, "a tag is bumped, and memory"),
-    case(Broken::JoinsAcrossBump, Wrong::Rule(Rule::Own), "fill and bump"),
+    case(Broken::JoinsAcrossBump, Wrong::Rule(Rule::Own), "fill and bump, and memory"),
     case(Broken::OneBumpOfTag, Wrong::Rule(Rule::Rest), "a tag is bumped, and memory"),
     case(Broken::NoPendingTag, Wrong::Rule(Rule::Own), "bumps that fail"),
     case(Broken::SeedsHeldTag, Wrong::Rule(Rule::Rest), "a tag is held, and a crash"),
@@ -150,7 +148,6 @@ pub const CASES: &[Case] = &[
         Wrong::Rule(Rule::D1),
         "a bump and an invalidation, strictly",
     ),
-    case(Broken::FarFollowers, Wrong::Rule(Rule::Stale), "fill and bump, and time"),
     case(Broken::DatedByLoad, Wrong::Rule(Rule::Stale), "a bump, memory, and a link breaks"),
     case(
         Broken::UpdateDatedBySettle,

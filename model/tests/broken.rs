@@ -49,7 +49,6 @@ caught! {
     seeding_a_held_tag_is_caught: SeedsHeldTag,
     a_fill_that_confirms_without_stamps_is_caught: FillWithoutStamps,
     a_release_that_confirms_without_stamps_is_caught: ReleaseWithoutStamps,
-    followers_that_nothing_proves_are_caught: FarFollowers,
     an_entry_younger_than_its_stamp_is_caught: DatedByLoad,
     a_tagged_update_that_is_dated_late_is_caught: UpdateDatedBySettle,
     an_update_with_late_stamps_is_caught: UpdateStampsLate,

@@ -268,11 +268,8 @@ impl Protocol {
             let is_near = is_proven || !flight.is_old || self.broken == Some(Broken::UntrustedJoin);
             let is_trusted = memory && is_near;
             let mut trusted = state.trusted(process, is_proven);
-            if let Some(tag) = &mut state.tag {
-                if !is_proven {
-                    trusted = trusted.max(tag.readings[leader as usize].as_of);
-                }
-                tag.readings[number as usize].is_near = is_near;
+            if let Some(tag) = state.tag.filter(|_| !is_proven) {
+                trusted = trusted.max(tag.readings[leader as usize].as_of);
             }
             let counts = is_trusted || self.configuration.tagged == Tagged::Locally;
             let this = &mut state.readers[number as usize];
@@ -303,7 +300,7 @@ impl Protocol {
         };
         if reader.is_superseded {
             if after.key.release(token) {
-                self.confirm_by_lease(&mut after, number, Broken::ReleaseWithoutStamps);
+                self.confirm_by_release(&mut after, number);
             }
             after.readers[number as usize].phase = Phase::Land(Keep::No);
             return steps.certain(who, "RELEASE", after);
@@ -311,7 +308,7 @@ impl Protocol {
         let (value, stamp) = (reader.value, self.stamp_to_store(&mut after, number));
         let is_stored = after.fill(token, value, stamp, self.broken);
         if is_stored {
-            self.confirm_by_lease(&mut after, number, Broken::FillWithoutStamps);
+            self.confirm_by_fill(&mut after, number);
         }
         let keep = if is_stored { Keep::Fully } else { Keep::No };
         after.readers[number as usize].phase = Phase::Land(keep);

@@ -59,8 +59,6 @@ pub struct Reading {
     pub is_old: bool,
     /// What had been announced by then. Of a leader: at the moment from which its age is counted.
     pub as_of: u8,
-    /// Of a follower: its flight was as young, or as well proven, as what memory would serve.
-    pub is_near: bool,
 }
 
 /// What a value of a writer is to carry.
@@ -129,8 +127,7 @@ impl Tag {
             Phase::Get | Phase::Wait(_) | Phase::Seed | Phase::GiveBack | Phase::Land(_) => {
                 Reading { as_of, ..Reading::default() }
             }
-            Phase::Follow { .. } => Reading { is_near: kept.is_near, ..Reading::default() },
-            Phase::Nobody | Phase::Call | Phase::Look | Phase::Done | Phase::Gone => {
+            Phase::Follow { .. } | Phase::Nobody | Phase::Call | Phase::Look | Phase::Done | Phase::Gone => {
                 Reading::default()
             }
         };
@@ -277,19 +274,19 @@ impl Protocol {
         state.tag.map_or(0, |tag| tag.readings[number as usize].stamp)
     }
 
-    /// F5: FILL or RELEASE has found the lease. That says nothing of the tag.
-    pub(super) fn confirm_by_lease(&self, state: &mut State, number: u8, rule: Broken) {
-        let Some(tag) = state.tag else { return state.confirm_followers(number) };
-        let stamp = tag.readings[number as usize].stamp;
-        let is_strict = self.configuration.tagged == Tagged::Strictly;
-        let is_current = is_strict && tag.has(stamp);
-        for (follower, reading) in state.readers.iter_mut().zip(tag.readings) {
-            if let Phase::Follow { leader, is_confirmed, .. } = &mut follower.phase
-                && *leader == number
-            {
-                let is_near = !is_strict && (reading.is_near || self.breaks(Broken::FarFollowers));
-                *is_confirmed |= is_current || is_near || self.broken == Some(rule);
-            }
+    /// F5: FILL has found the lease. That says nothing of the tag, so it compares the stamp.
+    pub(super) fn confirm_by_fill(&self, state: &mut State, number: u8) {
+        let stamp = |tag: Tag| tag.readings[number as usize].stamp;
+        let is_current = state.tag.is_none_or(|tag| tag.has(stamp(tag)));
+        if is_current || self.breaks(Broken::FillWithoutStamps) {
+            state.confirm_followers(number);
+        }
+    }
+
+    /// F5: RELEASE has found the lease, and compares nothing.
+    pub(super) fn confirm_by_release(&self, state: &mut State, number: u8) {
+        if state.tag.is_none() || self.breaks(Broken::ReleaseWithoutStamps) {
+            state.confirm_followers(number);
         }
     }
 
@@ -504,7 +501,7 @@ impl State {
             tag.tidy(number, reader.phase, reader.token.is_some() && self.left.cancels > 0);
             let reading = &mut tag.readings[number];
             if is_strict {
-                (reading.is_moved, reading.is_near) = (false, false);
+                reading.is_moved = false;
             }
             if is_strict && !configuration.memory {
                 (reading.is_old, reading.as_of) = (false, 0);
