@@ -36,7 +36,7 @@ pub mod __private {
         call::{
             AnyError, CallBuilder, CloneOfOutput, ClonedError, FromUnheld, NoPart, Outcome, Output,
             Part, PartOf, ShapeOf, Success, TextError, call, call_on, clone_of, of, path_of,
-            tagged, type_name_of, unexpanded, unheld,
+            type_name_of, unexpanded, unheld,
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},

@@ -124,8 +124,13 @@ fn call(
     let site = site(args, template);
     let key = parts.into_statements();
     let at_output = at_output(shape);
-    let shape_of =
-        Ident::new(if args.not_remote.is_some() { "memory_shape" } else { "shape" }, at_output);
+    let shape_of = match (args.not_remote.is_some(), tags.is_empty()) {
+        (false, true) => "shape",
+        (true, true) => "memory_shape",
+        (false, false) => "tagged_shape",
+        (true, false) => "tagged_memory_shape",
+    };
+    let shape_of = Ident::new(shape_of, at_output);
     let sharing = match &args.share_error {
         Some(copy) => quote_spanned!(at_output=> .share_error(#copy)),
         None => quote!(),
@@ -144,8 +149,6 @@ fn call(
         args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
     let none_ttl = args.none_ttl.map(|_| quote_spanned!(at_output=> __call.none_ttl();));
     let shape = quote_spanned!(at_output=> (&&&&#private::Output::<#output>::OF).#shape_of());
-    let shape =
-        if tags.is_empty() { shape } else { quote_spanned!(at_output=> #private::tagged(#shape)) };
     quote_spanned!(at_output=> {
         #[allow(unused_imports)]
         use #private::{

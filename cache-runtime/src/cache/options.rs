@@ -4,7 +4,7 @@ use std::{any::TypeId, future::Future, time::Duration};
 
 use super::{Cache, scope};
 use crate::{
-    call::{Cacheable, Call, CallBuilder, Codec, Fallible, Life, Shape as _},
+    call::{Cacheable, Call, CallBuilder, Codec, Fallible, InArc, InLabel, Keep, Life, Shape as _},
     clock::nanos,
     key::{Jitter, KeyBytes, KeyText, Lifetimes, MOST_TAGS, Site, load_instance},
 };
@@ -126,21 +126,34 @@ impl Cache {
         options: Options<'_>,
         load: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let shape = Fallible::<T, E, _>::of_loader();
-        let (version, tags) = (options.version, options.tag_count);
-        let instance = load_instance(TypeId::of::<T>(), version, tags, shape.codec());
-        let mut key = KeyBytes::of_text(key);
-        if tags > 0 {
-            let tags = options.tags.iter().take(usize::from(tags));
-            key.tag(tags.map(|tag| KeyText::literal(tag)).collect());
+        if options.tag_count == 0 {
+            load_as(self, key, options, Fallible::<T, E, InArc>::of_loader(), load).await
+        } else {
+            load_as(self, key, options, Fallible::<T, E, InLabel>::of_loader(), load).await
         }
-        let mut call = Call::given(self.clone(), scope(), key, instance);
-        if options.lifetimes.local != u64::MAX {
-            call.set_local(options.lifetimes.local);
-        }
-        let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
-        CallBuilder::of_load(call, life, shape).or_else_by(load).await
     }
+}
+
+async fn load_as<T: Cacheable, E, K: Keep<T>>(
+    cache: &Cache,
+    key: &str,
+    options: Options<'_>,
+    shape: Fallible<T, E, K>,
+    load: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let (version, tags) = (options.version, options.tag_count);
+    let instance = load_instance(TypeId::of::<T>(), version, tags, shape.codec());
+    let mut key = KeyBytes::of_text(key);
+    if tags > 0 {
+        let tags = options.tags.iter().take(usize::from(tags));
+        key.tag(tags.map(|tag| KeyText::literal(tag)).collect());
+    }
+    let mut call = Call::given(cache.clone(), scope(), key, instance);
+    if options.lifetimes.local != u64::MAX {
+        call.set_local(options.lifetimes.local);
+    }
+    let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
+    CallBuilder::of_load(call, life, shape).or_else_by(load).await
 }
 
 /// What a loader returns has one shape, so a `None` in it shows only in its stored form.

@@ -20,8 +20,8 @@ use crate::{
     error::Error,
     key::{Apart, Instance, KeyBytes, KeyText, Lookup},
     local::{
-        Begun, Flights, Followed, Header, Kept, Lead, Mode, Outcome, SharedError, Stamp, Tags,
-        WaitEdge, follow,
+        AnyValue, Begun, Flights, Followed, Header, Kept, Label, Lead, Mode, Outcome, SharedError,
+        Stamp, Tags, WaitEdge, follow, negative_label,
     },
     remote::{self, Asked, Fetched, Read},
 };
@@ -412,6 +412,11 @@ impl Call {
         }))
     }
 
+    /// What an entry of this call has noted of its tags.
+    pub(crate) fn label<'a>(&self, value: &'a AnyValue) -> Option<&'a Label> {
+        (self.instance.codec.label)(value).or_else(|| negative_label(value))
+    }
+
     /// Whether the stamps of its tags are read with every value.
     pub(crate) fn is_strict(&self) -> bool {
         self.instance.site.tags_strict
@@ -450,6 +455,15 @@ impl Call {
         }
         counters.add(Count::Hits, 1);
         Some(entry)
+    }
+
+    /// What was hit is no value of the call's type: a `None` whose tags may have been bumped, in which case
+    /// nothing was, or something else.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_other(&self, kept: AnyValue) -> Option<AnyValue> {
+        let is_outdated = negative_label(&kept).is_some_and(|label| !label.is_current(self));
+        (!is_outdated).then_some(kept)
     }
 
     /// The entry that was hit is of another type, or a `None` that this call does not read.

@@ -27,8 +27,8 @@ pub use entry::{Entry, IntoEntry};
 pub use holds::Holds;
 pub use outcome::{CloneOfOutput, FromUnheld, Outcome, Success, clone_of, of, unheld};
 pub(crate) use policy::{Life, Made};
-pub use shape::{Cacheable, Output, ShapeOf, tagged};
-pub(crate) use shape::{Codec, Fallible, Shape};
+pub use shape::{Cacheable, Output, ShapeOf};
+pub(crate) use shape::{Codec, Fallible, InArc, InLabel, Keep, Shape};
 pub use share::{AnyError, ClonedError, Shared, TextError};
 
 use crate::{

@@ -214,7 +214,7 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
         }
         Split::None => {
             let header = call.header(lead.stamp(), life.unwrap_or(0), || 0);
-            let entry = Kept::negative(header);
+            let entry = Kept::negative(header, call.is_tagged());
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
                 // Only a shape that has a `None` splits into one.
@@ -255,7 +255,9 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
             let header = call.header(stamp, life, || (call.instance.codec.measure)(&value));
             Kept { header, value }
         }),
-        Split::None => Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0))),
+        Split::None => {
+            Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0), call.is_tagged()))
+        }
         Split::Error(_) => return None,
     };
     Some(Made { life, entry })
@@ -284,8 +286,11 @@ fn was_negative(value: AnyValue) -> bool {
 
 /// What memory has for a call, as its output.
 pub(crate) fn hit<S: Shape>(call: &Call) -> Option<S::Output> {
-    let kept = if S::IS_TAGGED { Store::hit_tagged(call) } else { Store::hit(call) };
-    match S::Keep::take(kept?) {
+    let Some(taken) = S::Keep::take_current(Store::hit(call)?, call) else {
+        call.was_no_hit();
+        return None;
+    };
+    match taken {
         Ok(value) => Some(S::value(value)),
         other => {
             let output = joined::<S>(other);

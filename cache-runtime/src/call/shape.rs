@@ -7,7 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     blob::{self, EncodeError},
-    local::AnyValue,
+    call::Call,
+    local::{AnyValue, Label, Labelled},
 };
 
 /// A value that can be cached: `Clone + Send + Sync + 'static`, and serde's `Serialize` and
@@ -36,6 +37,7 @@ where
             measure: encoded_length::<T, K>,
             is_none: is_null::<T>,
             type_name: std::any::type_name::<T>,
+            label: K::label,
         }
     }
 }
@@ -48,17 +50,20 @@ where
 )]
 #[doc(hidden)]
 pub trait CacheableInMemory: Clone + Send + Sync + 'static {
-    const MEMORY_CODEC: &'static Codec;
+    fn memory_codec<K: Keep<Self>>() -> &'static Codec;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> CacheableInMemory for T {
-    const MEMORY_CODEC: &'static Codec = &Codec {
-        remote: None,
-        measure: |_| size_of::<T>() as u64,
-        is_none: |_| false,
-        type_name: std::any::type_name::<T>,
-    };
+    fn memory_codec<K: Keep<T>>() -> &'static Codec {
+        &Codec {
+            remote: None,
+            measure: |_| size_of::<T>() as u64,
+            is_none: |_| false,
+            type_name: std::any::type_name::<T>,
+            label: K::label,
+        }
+    }
 }
 
 /// What is done with an erased value.
@@ -71,6 +76,8 @@ pub struct Codec {
     pub(crate) measure: fn(&AnyValue) -> u64,
     is_none: fn(&(dyn Any + Send + Sync)) -> bool,
     type_name: fn() -> &'static str,
+    /// What a value has noted of its tags.
+    pub(crate) label: fn(&AnyValue) -> Option<&Label>,
 }
 
 impl Codec {
@@ -168,6 +175,17 @@ pub trait Keep<V>: 'static {
         Self::take(kept)
     }
 
+    /// As `take`, of what a hit has found; `None` if its tags are not what they were.
+    #[inline]
+    fn take_current(kept: AnyValue, _: &Call) -> Option<Result<V, AnyValue>> {
+        Some(Self::take(kept))
+    }
+
+    /// What a value has noted of its tags.
+    fn label(_: &AnyValue) -> Option<&Label> {
+        None
+    }
+
     /// Shows a value; `None` if what is kept is of another type.
     fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R;
 }
@@ -221,6 +239,50 @@ impl<T: Send + Sync + 'static> Keep<Arc<T>> for AsArc {
     }
 }
 
+/// With a label, whatever it is: of functions that have tags.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct InLabel;
+
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<V: Clone + Send + Sync + 'static> Keep<V> for InLabel {
+    fn keep(value: V) -> AnyValue {
+        Arc::new(Labelled::of(value))
+    }
+
+    fn take(kept: AnyValue) -> Result<V, AnyValue> {
+        match kept.downcast_ref::<Labelled<V>>() {
+            Some(labelled) => Ok(labelled.value.clone()),
+            None => Err(kept),
+        }
+    }
+
+    #[inline]
+    fn take_current(kept: AnyValue, call: &Call) -> Option<Result<V, AnyValue>> {
+        match kept.downcast_ref::<Labelled<V>>() {
+            Some(labelled) if labelled.label.is_current(call) => Some(Ok(labelled.value.clone())),
+            Some(_) => None,
+            None => call.take_other(kept).map(Err),
+        }
+    }
+
+    fn take_last(kept: AnyValue) -> Result<V, AnyValue> {
+        let labelled = kept.downcast::<Labelled<V>>()?;
+        Ok(match Arc::try_unwrap(labelled) {
+            Ok(labelled) => labelled.value,
+            Err(labelled) => labelled.value.clone(),
+        })
+    }
+
+    fn label(kept: &AnyValue) -> Option<&Label> {
+        kept.downcast_ref::<Labelled<V>>().map(|labelled| &labelled.label)
+    }
+
+    fn with<R>(kept: &AnyValue, show: impl FnOnce(Option<&V>) -> R) -> R {
+        show(kept.downcast_ref::<Labelled<V>>().map(|labelled| &labelled.value))
+    }
+}
+
 /// How an output is taken apart and put together.
 #[doc(hidden)]
 pub trait Shape: Copy {
@@ -229,8 +291,6 @@ pub trait Shape: Copy {
     type Error;
     type Keep: Keep<Self::Value>;
     const READS_NONE: bool;
-    /// The entries have tags.
-    const IS_TAGGED: bool = false;
     fn codec(self) -> &'static Codec;
     fn split(output: Self::Output) -> Split<Self::Value, Self::Error>;
     fn value(value: Self::Value) -> Self::Output;
@@ -254,51 +314,6 @@ pub trait HasNone {}
 #[doc(hidden)]
 pub trait HasError {}
 
-/// A shape whose entries have tags.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy)]
-pub struct Tagged<S>(S);
-
-/// `tags("team:{team}")`
-pub fn tagged<S>(shape: S) -> Tagged<S> {
-    Tagged(shape)
-}
-
-#[diagnostic::do_not_recommend]
-impl<S: HasNone> HasNone for Tagged<S> {}
-
-#[diagnostic::do_not_recommend]
-impl<S: HasError> HasError for Tagged<S> {}
-
-impl<S: Shape> Shape for Tagged<S> {
-    type Output = S::Output;
-    type Value = S::Value;
-    type Error = S::Error;
-    type Keep = S::Keep;
-    const READS_NONE: bool = S::READS_NONE;
-    const IS_TAGGED: bool = true;
-
-    fn codec(self) -> &'static Codec {
-        self.0.codec()
-    }
-
-    fn split(output: Self::Output) -> Split<Self::Value, Self::Error> {
-        S::split(output)
-    }
-
-    fn value(value: Self::Value) -> Self::Output {
-        S::value(value)
-    }
-
-    fn none() -> Option<Self::Output> {
-        S::none()
-    }
-
-    fn error(error: Self::Error) -> Self::Output {
-        S::error(error)
-    }
-}
-
 /// The return type of a function, before it is known which shape it has.
 #[doc(hidden)]
 pub struct Output<R>(PhantomData<fn() -> R>);
@@ -318,6 +333,8 @@ impl<R> fmt::Debug for Output<R> {
 pub trait Carries {
     type Value;
     type Keep;
+    /// The same with tags.
+    type WithTags: Carries<Value = Self::Value>;
     fn with(codec: &'static Codec) -> Self;
 }
 
@@ -337,8 +354,23 @@ pub trait ShapeOf<S: Carries> {
     fn memory_shape(&self) -> S
     where
         S::Value: CacheableInMemory,
+        S::Keep: Keep<S::Value>,
     {
-        S::with(S::Value::MEMORY_CODEC)
+        S::with(S::Value::memory_codec::<S::Keep>())
+    }
+
+    fn tagged_shape(&self) -> S::WithTags
+    where
+        S::Value: Cacheable,
+    {
+        S::WithTags::with(S::Value::codec::<InLabel>())
+    }
+
+    fn tagged_memory_shape(&self) -> S::WithTags
+    where
+        S::Value: CacheableInMemory,
+    {
+        S::WithTags::with(S::Value::memory_codec::<InLabel>())
     }
 }
 
@@ -374,6 +406,7 @@ macro_rules! shapes {
         impl<$value_type, $($param,)? K> Carries for $shape<$value_type, $($param,)? K> {
             type Value = $value_type;
             type Keep = K;
+            type WithTags = $shape<$value_type, $($param,)? InLabel>;
 
             fn with(codec: &'static Codec) -> Self {
                 Self(codec, PhantomData)
@@ -464,9 +497,9 @@ impl<T, E, K> HasError for Fallible<T, E, K> {}
 #[diagnostic::do_not_recommend]
 impl<T, E, K> HasError for FallibleOptional<T, E, K> {}
 
-impl<T: Cacheable, E> Fallible<T, E, InArc> {
+impl<T: Cacheable, E, K: Keep<T>> Fallible<T, E, K> {
     /// The shape of what a loader returns.
     pub(crate) fn of_loader() -> Self {
-        Self(T::codec::<InArc>(), PhantomData)
+        Self(T::codec::<K>(), PhantomData)
     }
 }

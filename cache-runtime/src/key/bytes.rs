@@ -84,16 +84,6 @@ pub(crate) enum StoredKey {
     Short(ShortKey),
     /// The number of the entity in 4 bytes, and the parts.
     Long(Box<[u8]>),
-    /// Of an entry that has tags.
-    Tagged(Box<TaggedKey>),
-}
-
-/// Where the tags are that an entry has lies with its key, and not with its value: a look-up passes
-/// it anyway, and what has no tags is as it would be without it.
-#[derive(Clone)]
-pub(crate) struct TaggedKey {
-    pub(crate) key: StoredKey,
-    pub(crate) slots: Slots,
 }
 
 /// The slots of tags.
@@ -146,16 +136,12 @@ impl Lookup<'_> {
         }
     }
 
-    pub(crate) fn to_stored(self, tags: Option<Slots>) -> StoredKey {
-        let key = match self {
+    pub(crate) fn to_stored(self) -> StoredKey {
+        match self {
             Self::Short(key) => StoredKey::Short(key),
             Self::Long(LongKey { entity, parts }) => {
                 StoredKey::Long([&entity.to_le_bytes(), parts].concat().into())
             }
-        };
-        match tags {
-            None => key,
-            Some(slots) => StoredKey::Tagged(Box::new(TaggedKey { key, slots })),
         }
     }
 }
@@ -198,7 +184,6 @@ impl Hash for StoredKey {
         match self {
             Self::Short(key) => key.hash(state),
             Self::Long(bytes) => long_key(bytes).hash(state),
-            Self::Tagged(tagged) => tagged.key.hash(state),
         }
     }
 }
@@ -232,10 +217,6 @@ impl PartialEq for StoredKey {
         match self {
             Self::Short(key) => key.equivalent(other),
             Self::Long(bytes) => long_key(bytes).equivalent(other),
-            // The tags follow from the key.
-            Self::Tagged(tagged) => {
-                matches!(other, Self::Tagged(other) if tagged.key == other.key)
-            }
         }
     }
 }
@@ -567,13 +548,13 @@ mod tests {
             for (right, right_entity) in &keys {
                 let same = left.as_slice(&mut [0; 9]) == right.as_slice(&mut [0; 9])
                     && left_entity == right_entity;
-                let stored = right.lookup(*right_entity).to_stored(None);
+                let stored = right.lookup(*right_entity).to_stored();
                 let found = match left.lookup(*left_entity) {
                     Lookup::Short(key) => key.equivalent(&stored),
                     Lookup::Long(key) => key.equivalent(&stored),
                 };
                 assert_eq!(found, same);
-                assert_eq!(left.lookup(*left_entity).to_stored(None) == stored, same);
+                assert_eq!(left.lookup(*left_entity).to_stored() == stored, same);
             }
         }
     }

@@ -108,7 +108,7 @@ pub(crate) struct Flight {
     name: Named,
     value: TypeId,
     version: u32,
-    /// The generation of the key's slot before the load, and with it those of its tags.
+    /// The generation of the key's slot, before the load.
     generation: AtomicU32,
     tags: Option<Box<Tagged>>,
     /// The order in which the flights of a shard began.
@@ -280,7 +280,7 @@ impl Flights {
             cache: cache.clone(),
             value: call.instance.entity.value,
             version: call.instance.entity.version,
-            generation: AtomicU32::new(whole(cache.generations.at(slot), tags.as_deref())),
+            generation: AtomicU32::new(cache.generations.at(slot)),
             number: shard.begun,
             joinable: AtomicBool::new(mode != Mode::Alone),
             patient: matches!(mode, Mode::Load | Mode::Refresh),
@@ -309,11 +309,6 @@ impl Flights {
         drop(dead);
         Begun::Lead(Lead::new(flight, call.instance.number, now))
     }
-}
-
-/// The generation of a key's slot with those of its tags.
-fn whole(generation: u32, tags: Option<&Tagged>) -> u32 {
-    generation.wrapping_add(tags.map_or(0, Tagged::sum))
 }
 
 impl Shard {
@@ -426,10 +421,8 @@ impl Flight {
 
     /// Whether its slot or that of a tag has moved since the load began.
     fn is_outdated(&self) -> bool {
-        let generations = &self.cache.generations;
-        let tags = self.tags.as_ref().map_or(0, |tags| generations.sum(&tags.slots()));
-        let now = generations.at(self.name.slot()).wrapping_add(tags);
-        now != self.generation.load(Relaxed)
+        self.cache.generations.at(self.name.slot()) != self.generation.load(Relaxed)
+            || self.tags.as_ref().is_some_and(|tags| tags.have_moved(&self.cache))
     }
 
     fn is_of(&self, name: &Named) -> bool {
@@ -540,8 +533,7 @@ impl Lead {
         if shard.is_pending(&flight.name) {
             return;
         }
-        let generation = flight.cache.generations.at(flight.name.slot());
-        flight.generation.store(whole(generation, flight.tags()), Relaxed);
+        flight.generation.store(flight.cache.generations.at(flight.name.slot()), Relaxed);
         flight.superseded.store(false, Relaxed);
         // It may have been taken off.
         shard.remove(flight);
@@ -665,8 +657,8 @@ impl Lead {
         let mut shard = flight.shard();
         let mut evicted = Evicted::default();
         if self.may_be_kept() && !shard.is_pending(&flight.name) {
-            let tags = flight.tags().map(Tagged::slots);
-            evicted = flight.cache.store.insert(call, tags, entry.clone());
+            entry.label(call, flight.tags());
+            evicted = flight.cache.store.insert(call, entry.clone());
             shard.supersede_older(flight);
         } else if !flight.token_used.load(Relaxed) {
             self.refused();

@@ -10,7 +10,9 @@ mod waits;
 pub(crate) use flight::{
     Begun, Flight, Flights, Followed, Lead, Mode, Named, Outcome, SharedError, Stamp, follow,
 };
-pub(crate) use store::{AnyValue, Bound, Generations, Header, Kept, Store, is_negative};
-pub(crate) use tags::{Known, Moment, Tagged, Tags};
+pub(crate) use store::{
+    AnyValue, Bound, Generations, Header, Kept, Store, is_negative, negative_label,
+};
+pub(crate) use tags::{Known, Label, Labelled, Moment, Tagged, Tags};
 pub(crate) use trust::Trust;
 pub(crate) use waits::WaitEdge;

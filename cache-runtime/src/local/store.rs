@@ -1,8 +1,6 @@
 use std::{
     any::Any,
-    cell::Cell,
     fmt,
-    hash::{Hash, Hasher},
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -13,7 +11,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use quick_cache::{Equivalent, Lifecycle, Weighter, sync::Cache};
+use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
 use crate::{
@@ -21,7 +19,7 @@ use crate::{
     clock::{MILLI, Time},
     counters::{Count, Functions},
     key::{Lookup, Slots, StoredKey},
-    local::Named,
+    local::{Label, Labelled, Named, Tagged},
 };
 
 /// An entry in memory: a value, and what decides whether it may be served.
@@ -44,7 +42,7 @@ pub(crate) struct Header {
     /// From the beginning of the run that it comes from until then, in milliseconds, rounded up: 8
     /// bytes less in each entry than the moment itself.
     pub(crate) span: u32,
-    /// The generation of the slot before the load; of an entry that has tags, the sum of it and theirs.
+    /// The generation of the slot before the load.
     pub(crate) generation: u32,
     /// In units of the store's bound.
     pub(crate) weight: u32,
@@ -70,18 +68,42 @@ impl Header {
 struct Negative;
 
 impl Kept {
-    pub(crate) fn negative(header: Header) -> Self {
-        Self { header, value: Arc::new(Negative) }
+    /// `is_labelled` of an entry that has tags.
+    pub(crate) fn negative(header: Header, is_labelled: bool) -> Self {
+        let value: AnyValue =
+            if is_labelled { Arc::new(Labelled::of(Negative)) } else { Arc::new(Negative) };
+        Self { header, value }
     }
 
     pub(crate) fn is_negative(&self) -> bool {
         is_negative(&self.value)
     }
+
+    /// Says of an entry that has tags what they were when its load began.
+    pub(crate) fn label(&self, call: &Call, tags: Option<&Tagged>) {
+        if let (Some(tags), Some(label)) = (tags, call.label(&self.value)) {
+            label.write(tags);
+        }
+    }
+
+    /// Dead, where a tag was bumped since.
+    fn seen_by(mut self, call: &Call) -> Self {
+        if call.is_tagged() && !call.label(&self.value).is_some_and(|label| label.is_current(call))
+        {
+            self.header.expires = 0;
+        }
+        self
+    }
 }
 
 /// Whether this stands for a `None`.
 pub(crate) fn is_negative(value: &AnyValue) -> bool {
-    value.is::<Negative>()
+    value.is::<Negative>() || value.is::<Labelled<Negative>>()
+}
+
+/// The label of what stands for a `None`.
+pub(crate) fn negative_label(value: &AnyValue) -> Option<&Label> {
+    value.downcast_ref::<Labelled<Negative>>().map(|labelled| &labelled.label)
 }
 
 impl fmt::Debug for Kept {
@@ -204,8 +226,7 @@ impl Store {
     }
 
     pub(crate) fn get(&self, call: &Call) -> Option<Kept> {
-        let sum = Cell::new(0);
-        self.entries.get(&Query::of(call, &sum)).map(|entry| entry.beside(&sum))
+        self.entries.get(&call.lookup()).map(|entry| entry.seen_by(call))
     }
 
     /// What memory has for a call, if it may be served; counted as a hit.
@@ -214,21 +235,14 @@ impl Store {
         Entries::hit(call)
     }
 
-    /// The same for a call whose entries have tags.
-    #[inline]
-    pub(crate) fn hit_tagged(call: &Call) -> Option<AnyValue> {
-        Entries::hit_tagged(call)
-    }
-
     /// As `get`, but does not count as a use of the entry.
     pub(crate) fn peek(&self, call: &Call) -> Option<Kept> {
-        let sum = Cell::new(0);
-        self.entries.peek(&Query::of(call, &sum)).map(|entry| entry.beside(&sum))
+        self.entries.peek(&call.lookup()).map(|entry| entry.seen_by(call))
     }
 
     #[must_use = "dropped after the locks"]
-    pub(crate) fn insert(&self, call: &Call, tags: Option<Slots>, entry: Kept) -> Evicted {
-        let key = call.lookup().to_stored(tags);
+    pub(crate) fn insert(&self, call: &Call, entry: Kept) -> Evicted {
+        let key = call.lookup().to_stored();
         let mut evicted = Evicted { inserted: Some(key.clone()), entries: SmallVec::new() };
         self.entries.insert_with_lifecycle(key, entry, &mut evicted);
         evicted
@@ -236,7 +250,7 @@ impl Store {
 
     #[must_use = "dropped after the locks"]
     pub(crate) fn remove(&self, call: &Call) -> Option<Kept> {
-        self.entries.remove(&Query::of(call, &Cell::new(0))).map(|(_, entry)| entry)
+        self.entries.remove(&call.lookup()).map(|(_, entry)| entry)
     }
 
     pub(crate) fn clear(&self) {
@@ -262,7 +276,6 @@ type Entries = Cache<StoredKey, Kept, Weigh, RandomState, Evictions>;
 /// makes that a part of it. It knows nothing of the types of values, so it is compiled once.
 trait Hits {
     fn hit(call: &Call) -> Option<AnyValue>;
-    fn hit_tagged(call: &Call) -> Option<AnyValue>;
 }
 
 impl Hits for Entries {
@@ -284,97 +297,6 @@ impl Hits for Entries {
         }
         counters.add(Count::Hits, 1);
         Some(value)
-    }
-
-    #[inline(never)]
-    fn hit_tagged(call: &Call) -> Option<AnyValue> {
-        let Lookup::Short(key) = call.lookup() else {
-            return Some(call.hit()?.value);
-        };
-        let (cache, counters) = call.cache().with_counters(call.instance);
-        let now = Time::Kernel.now();
-        if !cache.trust.allows_hits(now) {
-            return Some(call.hit()?.value);
-        }
-        let sum = Cell::new(0);
-        let query = Tagged { key, generations: &cache.generations, sum: &sum };
-        let Kept { header, value } = cache.store.entries.get(&query)?.beside(&sum);
-        if !cache.is_current(&header, now) {
-            return None;
-        }
-        counters.add(Count::Hits, 1);
-        Some(value)
-    }
-}
-
-/// Looks up an entry that has tags, and sums up the generations of these where it is found.
-struct Tagged<'a, K> {
-    key: K,
-    generations: &'a Generations,
-    sum: &'a Cell<u32>,
-}
-
-impl<K: Hash> Hash for Tagged<'_, K> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
-}
-
-impl<K: Equivalent<StoredKey>> Equivalent<StoredKey> for Tagged<'_, K> {
-    #[inline]
-    fn equivalent(&self, stored: &StoredKey) -> bool {
-        let StoredKey::Tagged(tagged) = stored else {
-            return false;
-        };
-        let is_found = self.key.equivalent(&tagged.key);
-        if is_found {
-            self.sum.set(self.generations.sum(&tagged.slots));
-        }
-        is_found
-    }
-}
-
-/// A look-up of either kind.
-enum Query<'a> {
-    Plain(Lookup<'a>),
-    Tagged(Tagged<'a, Lookup<'a>>),
-}
-
-impl<'a> Query<'a> {
-    fn of(call: &'a Call, sum: &'a Cell<u32>) -> Self {
-        let key = call.lookup();
-        if call.is_tagged() {
-            Self::Tagged(Tagged { key, generations: &call.cache().generations, sum })
-        } else {
-            Self::Plain(key)
-        }
-    }
-}
-
-impl Hash for Query<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Plain(key) | Self::Tagged(Tagged { key, .. }) => key.hash(state),
-        }
-    }
-}
-
-impl Equivalent<StoredKey> for Query<'_> {
-    fn equivalent(&self, stored: &StoredKey) -> bool {
-        match self {
-            Self::Plain(key) => key.equivalent(stored),
-            Self::Tagged(tagged) => tagged.equivalent(stored),
-        }
-    }
-}
-
-impl Kept {
-    /// What is left of the generation for the slot of the key, beside those of the tags now.
-    #[inline]
-    fn beside(mut self, tags: &Cell<u32>) -> Self {
-        self.header.generation = self.header.generation.wrapping_sub(tags.get());
-        self
     }
 }
 

@@ -1,17 +1,28 @@
 //! Tags of entries: which a load has, what was known of them when it began, and their stamps in the
 //! remote tier as far as this process knows them.
 //!
-//! A tag has a slot of the generations as a key has, and what bumps it outdates its entries. Slots are
+//! A tag has a slot of the generations as a key has, and what bumps it outdates its entries: a value in
+//! memory has the sum of the generations of its tags' slots with it, from before its load. Slots are
 //! shared, and a flight is not to be left for the sake of another tag: so bumps are also remembered
 //! one by one, for a while.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicU64 as Number,
+            Ordering::{AcqRel, Acquire},
+        },
+    },
+};
 
 use hashbrown::hash_table::Entry;
 
 use super::flight::{Flights, Named};
 use crate::{
     cache::Inner,
+    call::Call,
     key::{KeyText, MOST_TAGS, Slots},
     sync::{
         Mutex,
@@ -90,10 +101,6 @@ impl Tagged {
         &self.tags
     }
 
-    pub(crate) fn slots(&self) -> Slots {
-        self.slots
-    }
-
     /// Their generations when the load began.
     pub(crate) fn sum(&self) -> u32 {
         self.sum.load(Relaxed)
@@ -118,14 +125,79 @@ impl Tagged {
         self.as_of.load(Relaxed)
     }
 
+    /// Whether the slot of one of them has moved since, for whatever tag.
+    pub(super) fn have_moved(&self, cache: &Inner) -> bool {
+        cache.generations.sum(&self.slots) != self.sum()
+    }
+
     /// Whether one of them was bumped since.
     pub(super) fn are_bumped(&self, cache: &Inner) -> bool {
-        cache.generations.sum(&self.slots) != self.sum()
+        self.have_moved(cache)
             && cache.flights.bumps.any_since(self.bumps.load(Relaxed), &self.tags)
     }
 
     pub(super) fn is_of(&self, tags: &Tags) -> bool {
         self.tags.id == tags.id
+    }
+}
+
+/// How many tags were bumped, in all caches of the process.
+///
+/// One number for all, so that a hit compares its entry with it in a few instructions, whatever the number
+/// of tags. Who finds it moved looks at the slots, and notes that it did.
+static BUMPED: Number = Number::new(0);
+
+/// A tag was bumped. After its slot has moved: who sees this sees that.
+pub(super) fn note_bump() {
+    BUMPED.fetch_add(1, AcqRel);
+}
+
+/// A value in memory whose entry has tags.
+#[derive(Debug)]
+pub(crate) struct Labelled<V> {
+    pub(crate) label: Label,
+    pub(crate) value: V,
+}
+
+impl<V> Labelled<V> {
+    pub(crate) fn of(value: V) -> Self {
+        let label = Label { seen: Number::new(u64::MAX), tags: OnceLock::new() };
+        Self { label, value }
+    }
+}
+
+/// Where the tags of an entry are.
+#[derive(Debug)]
+pub(crate) struct Label {
+    /// How many tags had been bumped when none of these was last found to be.
+    seen: Number,
+    /// Their slots, and the generations of these when the load began.
+    tags: OnceLock<(Slots, u32)>,
+}
+
+impl Label {
+    pub(super) fn write(&self, tags: &Tagged) {
+        // Of a value that is landed once.
+        let _ = self.tags.set((tags.slots, tags.sum()));
+    }
+
+    /// Whether no tag was bumped since the load began.
+    #[inline]
+    pub(crate) fn is_current(&self, call: &Call) -> bool {
+        self.seen.load(Relaxed) == BUMPED.load(Acquire) || self.is_still_current(call)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_still_current(&self, call: &Call) -> bool {
+        // Before the slots: what is bumped later is not noted.
+        let bumped = BUMPED.load(Acquire);
+        let is_current =
+            self.tags.get().is_some_and(|(slots, sum)| call.cache().generations.sum(slots) == *sum);
+        if is_current {
+            self.seen.store(bumped, Relaxed);
+        }
+        is_current
     }
 }
 
@@ -288,7 +360,7 @@ mod tests {
         let tagged = Tagged::begin(&cache, team.clone());
         let before = tagged.sum();
         Flights::outdate(&cache, &neighbour(&cache, &team.names[0]), None);
-        assert_ne!(cache.generations.sum(&tagged.slots()), before, "an entry is outdated");
+        assert_ne!(cache.generations.sum(&tagged.slots), before, "an entry is outdated");
         assert!(!tagged.are_bumped(&cache), "and no flight is left");
         Flights::outdate(&cache, &team.names[0], None);
         assert!(tagged.are_bumped(&cache));

@@ -343,7 +343,7 @@ fn read(instance: &Instance, header: Header, found: &Found) -> Option<Kept> {
         let value = (codec.decode)(found.codec, &found.payload)?;
         Some(Kept { header, value })
     } else if instance.reads_none {
-        Some(Kept::negative(header))
+        Some(Kept::negative(header, instance.entity.is_tagged()))
     } else {
         None
     }

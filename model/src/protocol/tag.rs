@@ -127,9 +127,12 @@ impl Tag {
             Phase::Get | Phase::Wait(_) | Phase::Seed | Phase::GiveBack | Phase::Land(_) => {
                 Reading { as_of, ..Reading::default() }
             }
-            Phase::Follow { .. } | Phase::Nobody | Phase::Call | Phase::Look | Phase::Done | Phase::Gone => {
-                Reading::default()
-            }
+            Phase::Follow { .. }
+            | Phase::Nobody
+            | Phase::Call
+            | Phase::Look
+            | Phase::Done
+            | Phase::Gone => Reading::default(),
         };
         if reading.stamp == 0 && matches!(phase, Phase::Run) {
             (reading.is_moved, reading.is_old) = (false, false);

@@ -2,11 +2,14 @@
 
 use hashbrown::hash_table::Entry;
 
-use super::{Evicted, Flight, Flights, Named, SeqCst, Shard, lock, whole};
+use super::{Evicted, Flight, Flights, Named, SeqCst, Shard, lock};
 use crate::{
     cache::Inner,
     call::Call,
-    local::{store::Kept, tags::Tagged},
+    local::{
+        store::Kept,
+        tags::{Tagged, note_bump},
+    },
 };
 
 #[derive(Debug)]
@@ -113,8 +116,9 @@ impl Flights {
         let mut evicted = Evicted::default();
         if let (true, Some(call), Some(mut entry)) = (was_alone, call, entry) {
             // Nobody has changed the key meanwhile, but somebody may have bumped a tag.
-            entry.header.generation = whole(cache.generations.at(name.slot()), tags);
-            evicted = cache.store.insert(call, tags.map(Tagged::slots), entry);
+            entry.header.generation = cache.generations.at(name.slot());
+            entry.label(call, tags);
+            evicted = cache.store.insert(call, entry);
         }
         drop(shard);
         drop((dead, evicted));
@@ -175,6 +179,9 @@ fn move_slot(cache: &Inner, name: &Named) {
         cache.flights.bumps.add(name);
     }
     cache.generations.bump(name);
+    if name.is_tag {
+        note_bump();
+    }
 }
 
 impl Shard {

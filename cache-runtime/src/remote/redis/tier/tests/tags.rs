@@ -5,7 +5,7 @@ use std::any::TypeId;
 use super::*;
 use crate::{
     cache::Cache,
-    call::{Call, Fallible, Shape as _},
+    call::{Call, Fallible, InLabel, Shape as _},
     key::{KeyBytes, KeyText, load_instance},
     remote::key_of_tag,
 };
@@ -57,7 +57,7 @@ impl Process {
 
     fn tags(&self, texts: &[&str], is_strict: bool) -> Tags {
         let count = u8::try_from(texts.len()).unwrap();
-        let codec = Fallible::<u8, (), _>::of_loader().codec();
+        let codec = Fallible::<u8, (), InLabel>::of_loader().codec();
         let instance = load_instance(TypeId::of::<u8>(), 0, count, codec);
         let mut key = KeyBytes::of_text(KEY);
         key.tag(texts.iter().map(|text| KeyText::literal(text)).collect());
