@@ -7,11 +7,12 @@ use crate::measure::{Kind, TABLES};
 const USAGE: &str = "\
 Usage: bench [MEASUREMENT]... [OPTION]...
 
-Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation; without
-any: all. The last two start a `redis-server` of their own, and are left out where there is none.
+Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation, tags;
+without any: all. The last three start a `redis-server` of their own, and what takes one is left
+out where there is none.
 
   --rounds N     rounds, of which the median is shown (5)
-  --scale F      length of the rounds of hit, instructions, miss, redis and invalidation (1)
+  --scale F      length of the rounds of hit, instructions, miss, redis, invalidation and tags (1)
   --quick        --rounds 1 --scale 0.2
   --only NAME    only contestants with NAME in their name; can be repeated
 ";

@@ -25,9 +25,9 @@ fn main() {
     let arguments = Arguments::parse();
     print!("{}", table::heading(&arguments));
     let wanted = || TABLES.iter().filter(|table| arguments.wants(table.kind));
-    let server = wanted().any(|table| table.kind.is_of_redis()).then(redis_server).flatten();
+    let server = wanted().any(Table::takes_server).then(redis_server).flatten();
     for table in wanted() {
-        if table.kind.is_of_redis() && server.is_none() {
+        if table.takes_server() && server.is_none() {
             continue;
         }
         let rows = measurements(table, &arguments, server.as_ref());
@@ -84,6 +84,7 @@ fn measurements(table: &Table, arguments: &Arguments, server: Option<&RedisServe
 }
 
 fn figures(contestant: &Entry, case: Case, scale: f64, server: Option<&RedisServer>) -> Vec<f64> {
+    let server = server.filter(|_| contestant.takes_server);
     if let Some(server) = server {
         // What the one before has left there.
         server.command(&["FLUSHALL"]);

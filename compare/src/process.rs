@@ -21,14 +21,12 @@ pub fn child() -> Option<Child> {
     else {
         return None;
     };
-    let mut cases =
-        TABLES.iter().flat_map(|table| table.cases.iter().map(move |(case, _)| (table, *case)));
-    let (table, case) = cases.find(|(_, known)| format!("{known:?}") == case)?;
-    Some(Child {
-        contestant: table.contestants.iter().find(|contestant| contestant.name == name)?,
-        case,
-        scale: scale.parse().ok()?,
-    })
+    // Several tables have a case, with contestants of their own.
+    let (contestant, case) = TABLES.iter().find_map(|table| {
+        let (case, _) = table.cases.iter().find(|(known, _)| format!("{known:?}") == case)?;
+        Some((table.contestants.iter().find(|contestant| contestant.name == name)?, *case))
+    })?;
+    Some(Child { contestant, case, scale: scale.parse().ok()? })
 }
 
 pub struct Child {

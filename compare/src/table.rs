@@ -34,7 +34,7 @@ pub fn render(table: &Table, rows: &[Row]) -> String {
         for (index, column) in columns.iter().enumerate() {
             let first = medians[0][index];
             let last = medians[rows.len() - 1][index];
-            line.push(column.cell(figures[index], first, last));
+            line.push(column.cell(figures[index], first, last, row.contestant.tags));
         }
         cells.push(line);
     }
@@ -57,11 +57,14 @@ fn version(name: &str) -> &'static str {
 impl Column {
     fn heading(&self) -> &'static str {
         match self {
-            Column::Plain(heading) | Column::Ratio(heading) | Column::Net(heading) => heading,
+            Column::Plain(heading)
+            | Column::Ratio(heading)
+            | Column::Net(heading)
+            | Column::EachTag(heading) => heading,
         }
     }
 
-    fn cell(&self, figure: f64, first: f64, last: f64) -> String {
+    fn cell(&self, figure: f64, first: f64, last: f64, tags: u32) -> String {
         if figure.is_nan() {
             return "–".to_owned();
         }
@@ -69,6 +72,10 @@ impl Column {
             Column::Plain(_) => count(figure),
             Column::Ratio(_) => format!("{} ({:.2}x)", number(figure), figure / first),
             Column::Net(_) => count(figure - last),
+            Column::EachTag(_) if tags == 0 => number(figure),
+            Column::EachTag(_) => {
+                format!("{} ({:+.1})", number(figure), (figure - first) / f64::from(tags))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod larder;
 mod moka;
 mod quick_cache;
 pub mod redis;
+mod tagged;
 
 /// Always takes part in what it is not left out of: others are shown less what it needs.
 pub const ALONE: &str = <alone::Alone as Contestant>::NAME;
@@ -30,6 +31,14 @@ pub const ALL: &[Entry] = &[
     Entry::of::<alone::Alone>(),
 ];
 
+/// The first has no tags.
+pub const TAGGED: &[Entry] = &[
+    Entry::of::<larder::Larder>(),
+    Entry::of::<tagged::One>(),
+    Entry::of::<tagged::Three>(),
+    Entry::of::<tagged::Eight>(),
+];
+
 /// A cache, or a way to use one.
 pub trait Contestant:
     Calls<Shared> + Calls<User> + Calls<u64> + Calls<Arc<Block>> + 'static
@@ -38,6 +47,9 @@ pub trait Contestant:
 
     /// The measurements that mean nothing for it.
     const LEFT_OUT: &'static [Kind] = &[];
+
+    /// How many tags its entries have.
+    const TAGS: u32 = 0;
 
     /// Runs once in a process, before the first call.
     fn set_up(_capacity: usize) {}
@@ -52,11 +64,20 @@ pub trait Calls<V: Value> {
 pub struct Entry {
     pub name: &'static str,
     pub left_out: &'static [Kind],
+    pub tags: u32,
+    /// Whether it takes a `redis-server`.
+    pub takes_server: bool,
     pub run: fn(Case, f64) -> Vec<f64>,
 }
 
 impl Entry {
     const fn of<C: Contestant>() -> Self {
-        Entry { name: C::NAME, left_out: C::LEFT_OUT, run: crate::measure::run::<C> }
+        Entry {
+            name: C::NAME,
+            left_out: C::LEFT_OUT,
+            tags: C::TAGS,
+            takes_server: false,
+            run: crate::measure::run::<C>,
+        }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contestants::redis::{
-    HAND_OFFS, HITS, HandOff, MISSES, READERS, Reader, Tier, WRITERS, Writer,
+    FILLERS, Filler, GROUPS, Group, HAND_OFFS, HITS, HandOff, MISSES, READERS, Reader,
+    TAGGED as TAGGED_IN_REDIS, Tier, WRITERS, Writer,
 };
-use crate::contestants::{ALL, Contestant, Entry};
+use crate::contestants::{ALL, Calls, Contestant, Entry, TAGGED};
 use crate::meter;
 use crate::process;
 use crate::values::{Article, Block, Profile, Shared, User};
@@ -19,6 +20,7 @@ mod memory;
 mod miss;
 pub mod redis;
 mod stampede;
+mod tags;
 
 pub use stampede::RUN as STAMPEDE_RUN;
 
@@ -32,17 +34,13 @@ pub enum Kind {
     Memory,
     Redis,
     Invalidation,
+    Tags,
 }
 
 impl Kind {
     /// As on the command line.
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()
-    }
-
-    /// Whether it takes a server.
-    pub fn is_of_redis(self) -> bool {
-        matches!(self, Kind::Redis | Kind::Invalidation)
     }
 }
 
@@ -73,6 +71,10 @@ pub enum Case {
     InvalidateHundred,
     PropagateIdle,
     PropagateLoaded,
+    InvalidateTagOfHundred,
+    InvalidateTagOfTenThousand,
+    InvalidateTagOfHundredThousand,
+    FillTagged,
 }
 
 impl Case {
@@ -98,6 +100,12 @@ pub struct Table {
     pub cases: &'static [(Case, &'static [Column])],
 }
 
+impl Table {
+    pub fn takes_server(&self) -> bool {
+        self.contestants.iter().any(|contestant| contestant.takes_server)
+    }
+}
+
 pub enum Column {
     /// Shown as it is.
     Plain(&'static str),
@@ -105,9 +113,11 @@ pub enum Column {
     Ratio(&'static str),
     /// Shown less the last row, which has no cache.
     Net(&'static str),
+    /// Shown with what each tag adds to the first row, which has none.
+    EachTag(&'static str),
 }
 
-use Column::{Net, Plain, Ratio};
+use Column::{EachTag, Net, Plain, Ratio};
 
 const HIT_COLUMNS: &[Column] = &[
     Ratio("CPU ns/op, 1 task, zipf"),
@@ -129,6 +139,8 @@ const REDIS_HIT_COLUMNS: &[Column] = &[
 
 const INVALIDATION_COLUMNS: &[Column] =
     &[Ratio("µs"), Ratio("CPU µs of the client"), Ratio("CPU µs of the server")];
+
+const GROUP_COLUMNS: &[Column] = &[Ratio("µs"), Ratio("µs of the server")];
 
 pub const TABLES: &[Table] = &[
     Table {
@@ -270,6 +282,66 @@ pub const TABLES: &[Table] = &[
             (Case::PropagateLoaded, &[Ratio("µs, 64 tasks in each"), Ratio("99 of 100")]),
         ],
     },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: instructions per call (callgrind, one round), brackets: what each tag adds",
+        contestants: TAGGED,
+        cases: &[
+            (Case::InstructionsHitShared, &[EachTag("hit, `Arc<User>`")]),
+            (Case::InstructionsHitOwned, &[EachTag("hit, `User`")]),
+            (Case::InstructionsMiss, &[EachTag("miss, `Arc<User>`")]),
+        ],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: heap bytes per entry beyond key and value; 100,000 entries, capacity 200,000",
+        contestants: TAGGED,
+        cases: &[
+            (Case::MemoryNumber, &[Ratio("value `u64`")]),
+            (Case::MemoryBlock, &[Ratio("value `Arc` of 64 bytes")]),
+        ],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: Redis hit, 150 bytes, `local = false`",
+        contestants: TAGGED_IN_REDIS,
+        cases: &[
+            (Case::RedisHitProfile, REDIS_HIT_COLUMNS),
+            (Case::InstructionsRedisHitProfile, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: invalidation of one with 100 entries",
+        contestants: GROUPS,
+        cases: &[(Case::InvalidateTagOfHundred, GROUP_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: invalidation of one with 10,000 entries",
+        contestants: GROUPS,
+        cases: &[(Case::InvalidateTagOfTenThousand, GROUP_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: invalidation of one with 100,000 entries",
+        contestants: GROUPS,
+        cases: &[(Case::InvalidateTagOfHundredThousand, GROUP_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Tags,
+        title: "Tags: to store an entry that has one, 150 bytes",
+        contestants: FILLERS,
+        cases: &[(
+            Case::FillTagged,
+            &[
+                Plain("kops/s, 64 tasks"),
+                Plain("CPU µs/op of the client"),
+                Plain("of the server"),
+                Plain("bytes in Redis"),
+            ],
+        )],
+    },
 ];
 
 /// Measures one case in this process. `scale` shortens what can be shortened.
@@ -293,18 +365,23 @@ pub fn run<C: Contestant>(case: Case, scale: f64) -> Vec<f64> {
 }
 
 /// As `run`, with Redis.
-pub fn run_in_redis<C: Tier>(case: Case, scale: f64) -> Vec<f64> {
+pub fn run_in_redis<C: Tier + Calls<Article>>(case: Case, scale: f64) -> Vec<f64> {
     match case {
-        Case::RedisHitProfile => on_two_workers(redis::hit::<C, Profile>(scale)),
         Case::RedisHitArticle => on_two_workers(redis::hit::<C, Article>(scale)),
         Case::RedisMiss => on_two_workers(redis::miss::<C>(scale)),
-        Case::InstructionsRedisHitProfile | Case::InstructionsRedisHitArticle => {
-            let calls = case.calls() * scale;
-            if case == Case::InstructionsRedisHitProfile {
-                on_this_thread(redis::hits::<C, Profile>(calls))
-            } else {
-                on_this_thread(redis::hits::<C, Article>(calls))
-            }
+        Case::InstructionsRedisHitArticle => {
+            on_this_thread(redis::hits::<C, Article>(case.calls() * scale))
+        }
+        _ => run_tagged::<C>(case, scale),
+    }
+}
+
+/// As `run`, of hits of one size.
+pub fn run_tagged<C: Tier>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::RedisHitProfile => on_two_workers(redis::hit::<C, Profile>(scale)),
+        Case::InstructionsRedisHitProfile => {
+            on_this_thread(redis::hits::<C, Profile>(case.calls() * scale))
         }
         _ => Vec::new(),
     }
@@ -334,6 +411,22 @@ pub fn run_reader<C: Reader>(case: Case, scale: f64) -> Vec<f64> {
         return Vec::new();
     }
     on_two_workers(invalidation::propagation::<C>(is_loaded, (1_000.0 * scale).ceil() as usize))
+}
+
+/// As `run`, of one who invalidates all entries of a group.
+pub fn run_group<C: Group>(case: Case, scale: f64) -> Vec<f64> {
+    let (members, count) = match case {
+        Case::InvalidateTagOfHundred => (100, 50.0),
+        Case::InvalidateTagOfTenThousand => (10_000, 5.0),
+        Case::InvalidateTagOfHundredThousand => (100_000, 1.0),
+        _ => return Vec::new(),
+    };
+    on_two_workers(tags::invalidation::<C>(members, (count * scale).ceil() as usize))
+}
+
+/// As `run`, of one who stores.
+pub fn run_fills<C: Filler>(scale: f64) -> Vec<f64> {
+    on_two_workers(tags::fills::<C>(scale))
 }
 
 fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {

@@ -10,8 +10,10 @@ use crate::values::{Article, Profile};
 
 mod by_hand;
 mod cached;
+mod index;
 mod larder;
 mod map;
+mod tagged;
 
 pub use by_hand::connect;
 
@@ -48,8 +50,30 @@ pub const WRITERS: &[Entry] = &[
 pub const READERS: &[Entry] =
     &[Entry::of_readers::<map::UnlinkPublish>(), Entry::of_readers::<larder::Invalidated>()];
 
+/// The first and the second are the same.
+pub const TAGGED: &[Entry] = &[
+    Entry::tagged::<tagged::Untagged>(),
+    Entry::tagged::<tagged::Again>(),
+    Entry::tagged::<tagged::One>(),
+    Entry::tagged::<tagged::Three>(),
+    Entry::tagged::<tagged::Eight>(),
+    Entry::tagged::<tagged::OneStrict>(),
+    Entry::tagged::<tagged::ThreeStrict>(),
+    Entry::tagged::<tagged::EightStrict>(),
+];
+
+pub const GROUPS: &[Entry] =
+    &[Entry::of_groups::<index::Index>(), Entry::of_groups::<tagged::Grouped>()];
+
+pub const FILLERS: &[Entry] = &[
+    Entry::of_fills::<index::Unindexed>(),
+    Entry::of_fills::<index::Index>(),
+    Entry::of_fills::<tagged::Ungrouped>(),
+    Entry::of_fills::<tagged::Grouped>(),
+];
+
 /// A way to use Redis.
-pub trait Tier: Calls<Profile> + Calls<Article> + 'static {
+pub trait Tier: Calls<Profile> + 'static {
     const NAME: &'static str;
 
     /// Runs once in a process, before the first call.
@@ -90,6 +114,22 @@ pub trait Reader: Writer {
     fn other(id: u64) -> impl Future<Output = ()> + Send;
 }
 
+/// Whoever stores what was not stored.
+pub trait Filler: 'static {
+    const NAME: &'static str;
+
+    /// Runs once in a process, before anything else.
+    fn set_up() -> impl Future<Output = ()>;
+
+    fn store(id: u64) -> impl Future<Output = ()> + Send;
+}
+
+/// One whose entries are all of one group.
+pub trait Group: Filler {
+    /// Invalidates all of them.
+    fn invalidate() -> impl Future<Output = ()> + Send;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Which {
     First,
@@ -97,21 +137,36 @@ pub enum Which {
 }
 
 impl Entry {
-    const fn in_redis<C: Tier>() -> Self {
-        Entry { name: C::NAME, left_out: &[], run: crate::measure::run_in_redis::<C> }
+    const fn in_redis<C: Tier + Calls<Article>>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_in_redis::<C>)
+    }
+
+    const fn tagged<C: Tier>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_tagged::<C>)
     }
 
     const fn of_hand_offs<C: HandOff>() -> Self {
-        let run = |_: Case, scale: f64| crate::measure::run_hand_offs::<C>(scale);
-        Entry { name: C::NAME, left_out: &[], run }
+        Self::with_server(C::NAME, |_, scale| crate::measure::run_hand_offs::<C>(scale))
     }
 
     const fn of_writers<C: Writer>() -> Self {
-        Entry { name: C::NAME, left_out: &[], run: crate::measure::run_writer::<C> }
+        Self::with_server(C::NAME, crate::measure::run_writer::<C>)
     }
 
     const fn of_readers<C: Reader>() -> Self {
-        Entry { name: C::NAME, left_out: &[], run: crate::measure::run_reader::<C> }
+        Self::with_server(C::NAME, crate::measure::run_reader::<C>)
+    }
+
+    const fn of_groups<C: Group>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_group::<C>)
+    }
+
+    const fn of_fills<C: Filler>() -> Self {
+        Self::with_server(C::NAME, |_, scale| crate::measure::run_fills::<C>(scale))
+    }
+
+    const fn with_server(name: &'static str, run: fn(Case, f64) -> Vec<f64>) -> Self {
+        Entry { name, left_out: &[], tags: 0, takes_server: true, run }
     }
 }
 
