@@ -3,8 +3,9 @@
 
 use std::{
     future::Future,
-    hash::Hash as _,
+    hash::{Hash as _, Hasher as _},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -406,8 +407,15 @@ impl Call {
             }
             let place = &mut [0; 9];
             let parts = KeyText::split(self.key.as_slice(place));
+            // Once each: which of them stand where, the address says.
+            let mut written = 0u64;
             for at in tags.iter().flat_map(|tag| tag.parts) {
-                parts.get(*at).hash(id);
+                let bit = 1u64.checked_shl(*at as u32).unwrap_or(0);
+                if written & bit == 0 {
+                    written |= bit;
+                    // It says itself where it ends.
+                    id.write(parts.get(*at).copied().unwrap_or_default());
+                }
             }
         }))
     }
@@ -457,13 +465,15 @@ impl Call {
         Some(entry)
     }
 
-    /// What was hit is no value of the call's type: a `None` whose tags may have been bumped, in which case
-    /// nothing was, or something else.
+    /// What was hit is no value that the call can take. It may be a `None`, but not one whose tags were
+    /// bumped: that is nothing.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_other(&self, kept: AnyValue) -> Option<AnyValue> {
-        let is_outdated = negative_label(&kept).is_some_and(|label| !label.is_current(self));
-        (!is_outdated).then_some(kept)
+    pub(super) fn without_outdated_none(&self, kept: AnyValue) -> AnyValue {
+        match negative_label(&kept) {
+            Some(label) if !label.is_current(self) => Arc::new(()),
+            _ => kept,
+        }
     }
 
     /// The entry that was hit is of another type, or a `None` that this call does not read.

@@ -286,18 +286,19 @@ fn was_negative(value: AnyValue) -> bool {
 
 /// What memory has for a call, as its output.
 pub(crate) fn hit<S: Shape>(call: &Call) -> Option<S::Output> {
-    let Some(taken) = S::Keep::take_current(Store::hit(call)?, call) else {
-        call.was_no_hit();
-        return None;
-    };
-    match taken {
+    match S::Keep::take_noted(Store::hit(call)?) {
         Ok(value) => Some(S::value(value)),
-        other => {
-            let output = joined::<S>(other);
-            if output.is_none() {
-                call.was_no_hit();
-            }
-            output
-        }
+        Err(other) => other_hit::<S>(call, other),
     }
+}
+
+/// Out of line, so that a hit keeps nothing for it.
+#[cold]
+#[inline(never)]
+fn other_hit<S: Shape>(call: &Call, kept: AnyValue) -> Option<S::Output> {
+    let output = joined::<S>(S::Keep::take_current(kept, call));
+    if output.is_none() {
+        call.was_no_hit();
+    }
+    output
 }

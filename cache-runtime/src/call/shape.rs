@@ -175,10 +175,15 @@ pub trait Keep<V>: 'static {
         Self::take(kept)
     }
 
-    /// As `take`, of what a hit has found; `None` if its tags are not what they were.
+    /// As `take`, of what a hit has found; only if nothing is to be looked up to know that it is current.
     #[inline]
-    fn take_current(kept: AnyValue, _: &Call) -> Option<Result<V, AnyValue>> {
-        Some(Self::take(kept))
+    fn take_noted(kept: AnyValue) -> Result<V, AnyValue> {
+        Self::take(kept)
+    }
+
+    /// The same, looked up. Of a `None` that has outdated tags something else is handed back.
+    fn take_current(kept: AnyValue, _: &Call) -> Result<V, AnyValue> {
+        Err(kept)
     }
 
     /// What a value has noted of its tags.
@@ -257,12 +262,20 @@ impl<V: Clone + Send + Sync + 'static> Keep<V> for InLabel {
         }
     }
 
-    #[inline]
-    fn take_current(kept: AnyValue, call: &Call) -> Option<Result<V, AnyValue>> {
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "else it is a call in every hit, as `scripts/bench tags` shows"
+    )]
+    fn take_noted(kept: AnyValue) -> Result<V, AnyValue> {
+        let labelled = kept.downcast::<Labelled<V>>()?;
+        if labelled.label.is_noted() { Ok(labelled.value.clone()) } else { Err(labelled) }
+    }
+
+    fn take_current(kept: AnyValue, call: &Call) -> Result<V, AnyValue> {
         match kept.downcast_ref::<Labelled<V>>() {
-            Some(labelled) if labelled.label.is_current(call) => Some(Ok(labelled.value.clone())),
-            Some(_) => None,
-            None => call.take_other(kept).map(Err),
+            Some(labelled) if labelled.label.is_current(call) => Ok(labelled.value.clone()),
+            _ => Err(call.without_outdated_none(kept)),
         }
     }
 

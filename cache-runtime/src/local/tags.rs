@@ -181,15 +181,14 @@ impl Label {
         let _ = self.tags.set((tags.slots, tags.sum()));
     }
 
-    /// Whether no tag was bumped since the load began.
+    /// Whether no tag of the process was bumped since it was last noted that none of these was.
     #[inline]
-    pub(crate) fn is_current(&self, call: &Call) -> bool {
-        self.seen.load(Relaxed) == BUMPED.load(Acquire) || self.is_still_current(call)
+    pub(crate) fn is_noted(&self) -> bool {
+        self.seen.load(Relaxed) == BUMPED.load(Acquire)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn is_still_current(&self, call: &Call) -> bool {
+    /// Whether no tag was bumped since the load began.
+    pub(crate) fn is_current(&self, call: &Call) -> bool {
         // Before the slots: what is bumped later is not noted.
         let bumped = BUMPED.load(Acquire);
         let is_current =
