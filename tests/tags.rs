@@ -691,6 +691,22 @@ mod with_redis {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_follower_takes_no_value_whose_lease_stood_though_its_tag_was_bumped_before_it_came()
+    {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        b.remote.keep_messages();
+        let run = b.strict_under_way(&script).await;
+        a.bump("far").await.unwrap();
+        let follower = b.strict_under_way(&script).await;
+        // The run stores nothing, and gives its lease back.
+        b.remote.listen(&Message::Cleared);
+        assert_eq!(run.await.unwrap(), Ok(1));
+        assert!(server.log_of("test:strict:1").contains(&"b RELEASE".to_owned()));
+        assert_eq!(follower.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_follower_takes_a_strict_value_whose_tag_was_not_bumped() {
         let (_server, a) = alone();
         let script = Script::new();
@@ -1026,6 +1042,12 @@ mod with_redis {
                 script.play().await
             }
 
+            /// A tag of the same text.
+            #[cached(ttl = 60, key = "deploy:{id}", tags("team:1"), skip(script))]
+            pub(super) async fn fixed(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+                script.play().await
+            }
+
             #[cached(ttl = 60, key = "deploy:{id}", skip(script))]
             pub(super) async fn none(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
                 script.play().await
@@ -1035,13 +1057,14 @@ mod with_redis {
         let script = Script::new();
         let get = || Arc::clone(&script);
         assert_eq!(a.cache.scope(async { before::get(get(), 1).await }).await, Ok(1));
-        assert_eq!(b.cache.scope(async { after::get(get(), 1).await }).await, Ok(2));
-        assert_eq!(b.cache.scope(async { after::more(get(), 1).await }).await, Ok(3));
-        assert_eq!(b.cache.scope(async { after::none(get(), 1).await }).await, Ok(4));
+        assert_eq!(b.cache.scope(async { after::fixed(get(), 1).await }).await, Ok(2));
+        assert_eq!(b.cache.scope(async { after::get(get(), 1).await }).await, Ok(3));
+        assert_eq!(b.cache.scope(async { after::more(get(), 1).await }).await, Ok(4));
+        assert_eq!(b.cache.scope(async { after::none(get(), 1).await }).await, Ok(5));
         // An invalidation by the key reaches all of them.
         let invalidation = async { before::get(get(), 1).invalidate().await };
         a.cache.scope(invalidation).await.unwrap();
-        assert_eq!(b.cache.scope(async { after::none(get(), 1).await }).await, Ok(5));
+        assert_eq!(b.cache.scope(async { after::none(get(), 1).await }).await, Ok(6));
     }
 
     #[tokio::test(start_paused = true)]
@@ -1061,6 +1084,11 @@ mod with_redis {
         b.member(&script).await.unwrap();
         a.cache.invalidate("team:7").await.unwrap();
         assert_eq!((b.member(&script).await, read(&b).await), (Ok(2), Ok(3)));
+        // Nor is the key pending where the tag is.
+        b.remote.fail(Verb::Invalidate);
+        b.bump("team:7").await.unwrap_err();
+        assert_eq!((read(&b).await, read(&b).await), (Ok(3), Ok(3)));
+        assert_eq!((b.member(&script).await, b.member(&script).await), (Ok(4), Ok(5)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,9 +48,6 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 /// Of a flight in a process that nobody else tells anything.
 const EVERYBODY: u32 = u32::MAX;
 
-/// What the hash of a tag has beside its text.
-const TAG: u8 = 1;
-
 /// An error that followers get a copy of, erased.
 pub(crate) type SharedError = Arc<dyn Any + Send + Sync>;
 
@@ -221,8 +218,7 @@ impl Flights {
 
     /// The same for a tag, which is none of the keys, whatever its text.
     pub(crate) fn name_tag(&self, text: KeyText) -> Named {
-        let hash = self.hasher.hash_one((text.as_bytes(), TAG));
-        Named { text, is_tag: true, hash }
+        Named { is_tag: true, ..self.name(text) }
     }
 
     /// A number for what is hashed.
