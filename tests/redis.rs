@@ -343,6 +343,48 @@ async fn a_redis_that_refuses_to_read_the_stamps_of_tags_costs_no_call_its_value
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bump_that_redis_refuses_is_seen_by_its_own_process_and_lands_when_it_may() {
+    let server = RedisServer::start();
+    let database = database();
+    let other = Node::patient(&server.url(), &database);
+    let rights = ["~*", "&*", "+@all", "-unlink"];
+    server.command(&[&["ACL", "SETUSER", "joe", "on", ">pass"][..], &rights].concat());
+    let joe = Node::patient(&server.url().replace("://", "://joe:pass@"), &database);
+    joe.is_back(&server).await;
+    assert_eq!(other.tagged(1).await, 1);
+    assert!(matches!(joe.tagged(1).with_source().await, (1, Source::Redis { .. })));
+    database.store(2, SeqCst);
+    assert!(joe.cache.invalidate_tag("all").await.is_err());
+    for _ in 0..3 {
+        // Redis has it from before, and would say so.
+        assert_eq!(in_time(joe.tagged(1)).await, 2);
+        assert!(matches!(other.tagged(1).with_source().await, (1, Source::Redis { .. })));
+    }
+    server.command(&["ACL", "SETUSER", "joe", "+unlink"]);
+    in_time(joe.cache.shutdown()).await.unwrap();
+    eventually("another process has heard of it", async || other.tagged(1).await == 2).await;
+    assert!(matches!(joe.tagged(1).with_source().await, (2, Source::Redis { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_put_is_found_by_others_and_goes_with_its_tag() {
+    let server = RedisServer::start();
+    let database = database();
+    let [one, other] = [(); 2].map(|()| Node::patient(&server.url(), &database));
+    one.is_back(&server).await;
+    other.is_back(&server).await;
+    for _ in 0..2 {
+        one.tagged(1).put(7).await.unwrap();
+        for node in [&one, &other] {
+            assert!(matches!(node.tagged(1).with_source().await, (7, Source::Redis { .. })));
+        }
+        one.cache.invalidate_tag("all").await.unwrap();
+        assert_eq!(one.tagged(1).await, 1);
+        eventually("another process has heard of it", async || other.tagged(1).await == 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_answers_garbage_costs_no_call_its_value() {
     let server = RedisServer::start();
     let proxy = Proxy::before(server.port()).await;

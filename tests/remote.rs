@@ -1388,6 +1388,44 @@ mod trust {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_known_stamp_counts_as_long_as_memory_would_be_trusted() {
+        #[cached(ttl = 60, key = "tagged:{id}", tags("all"), skip(script))]
+        async fn tagged(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+            script.play().await
+        }
+
+        let server = Server::new();
+        let (a, b) = (trusting(&server, "a"), unproven(&server, "b"));
+        let script = Script::new();
+        let read = async |node: &Node, id| {
+            let call = async { tagged(Arc::clone(&script), id).await };
+            server.forget();
+            node.cache.scope(call).await.unwrap();
+            server.log()
+        };
+        for id in 1..=7 {
+            read(&a, id).await;
+        }
+        assert_eq!(read(&b, 1).await, ["b GET", "b MGET"]);
+        b.clock.advance(ALMOST);
+        assert_eq!(read(&b, 2).await, ["b GET"]);
+        b.clock.advance(MOMENT);
+        assert_eq!(read(&b, 3).await, ["b GET", "b MGET"]);
+        // It is as good as it was when somebody vouches for it.
+        b.clock.advance(5 * SECOND);
+        b.remote.prove();
+        assert_eq!(read(&b, 4).await, ["b GET"]);
+        // What others have said meanwhile was perhaps not heard.
+        b.remote.notice_break();
+        b.remote.prove();
+        assert_eq!(read(&b, 5).await, ["b GET", "b MGET"]);
+        assert_eq!(read(&b, 6).await, ["b GET"]);
+        b.remote.subscribe();
+        assert_eq!(read(&b, 7).await, ["b GET", "b MGET"]);
+        assert_eq!(script.runs(), 7);
+    }
+
     // Who reads by a stamp that it knows may find what was outdated max_staleness ago, and no more.
     #[tokio::test(start_paused = true)]
     async fn a_follower_shares_no_read_by_a_known_stamp_that_would_not_count_any_more() {
@@ -1397,6 +1435,7 @@ mod trust {
         }
 
         // When the follower comes, after the bump; the read began after most of a second.
+        let most = Duration::from_millis(900);
         for (age, second) in [(ALMOST, 1), (SECOND, 3), (2 * ALMOST, 3)] {
             let server = Server::new();
             let patient = |name| {
@@ -1418,7 +1457,6 @@ mod trust {
             call(&a, 1).await.unwrap().unwrap();
             call(&b, 2).await.unwrap().unwrap();
             a.cache.invalidate_tag("all").await.unwrap();
-            let most = Duration::from_millis(900);
             passes(most).await;
             let gate = b.remote.hold(Verb::Get, At::Answered);
             let leader = call(&b, 1);
@@ -1457,19 +1495,19 @@ mod trust {
             let server = Server::new();
             let (a, b) = (trusting(&server, "a"), unproven(&server, "b"));
             let script = Script::new();
-            let start = || {
+            let call = || {
                 let script = Arc::clone(&script);
                 b.spawn(async move {
                     if is_strict { strict(script, 1).await } else { tagged(script, 1).await }
                 })
             };
-            let leader = start();
+            let leader = call();
             sleep(MOMENT).await;
             if is_bumped {
                 a.cache.invalidate_tag("all").await.unwrap();
             }
             b.clock.advance(age);
-            let follower = start();
+            let follower = call();
             sleep(MOMENT).await;
             assert_eq!(leader.await.unwrap(), Ok(1));
             let expected = Ok(second);
@@ -1494,16 +1532,16 @@ mod trust {
             let server = Server::new();
             let b = trusting(&server, "b");
             let script = Script::new();
-            let start = || {
+            let call = || {
                 let script = Arc::clone(&script);
                 b.spawn(async move {
                     if is_local { tagged(script, 1).await } else { far(script, 1).await }
                 })
             };
-            let leader = start();
+            let leader = call();
             sleep(MOMENT).await;
             b.clock.advance(10 * SECOND);
-            let follower = start();
+            let follower = call();
             sleep(MOMENT).await;
             assert_eq!(leader.await.unwrap(), Ok(1));
             assert_eq!(follower.await.unwrap(), Ok(1));
@@ -1851,5 +1889,137 @@ mod repairs {
         server.forget();
         sleep(10 * LATER).await;
         assert_eq!(server.log(), [""; 0]);
+    }
+}
+
+/// A tag in the middle of its change is as a key in the middle of its own.
+mod tags {
+    use super::*;
+
+    const TAG: &str = ":larder:test:team:7";
+
+    #[cached(ttl = 60, key = "tagged:{id}", tags("team:7", "users"), skip(script))]
+    async fn tagged(script: Arc<Script>, id: u64) -> Result<u32, Failed> {
+        script.play().await
+    }
+
+    fn started(node: &Node, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
+        let script = Arc::clone(script);
+        node.spawn(async move { tagged(script, 1).await })
+    }
+
+    async fn call(node: &Node, script: &Arc<Script>) -> Result<u32, Failed> {
+        started(node, script).await.unwrap()
+    }
+
+    async fn peek(node: &Node) -> Option<Result<u32, Failed>> {
+        node.cache.scope(async { tagged(Script::new(), 1).peek().await }).await
+    }
+
+    fn bump(node: &Node) -> JoinHandle<Result<(), Error>> {
+        let cache = node.cache.clone();
+        tokio::spawn(async move { cache.invalidate_tag("team:7").await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_of_an_unconfirmed_tag_is_neither_read_nor_stored() {
+        let (server, a) = alone();
+        let script = Script::new();
+        assert_eq!(call(&a, &script).await, Ok(1));
+        let gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let bumping = bump(&a);
+        sleep(MOMENT).await;
+        server.forget();
+        assert_eq!(peek(&a).await, None);
+        assert_eq!(call(&a, &script).await, Ok(2));
+        assert_eq!(call(&a, &script).await, Ok(3));
+        assert_eq!(server.log(), [""; 0]);
+        // What the server has is still from before, and so is the stamp.
+        assert_eq!(server.value("test:tagged:1").unwrap().payload, b"1");
+        assert!(matches!(server.state(TAG), State::Stamp(_)));
+        // A run that began before it is confirmed is not joined later, and not kept.
+        let unconfirmed = started(&a, &script);
+        sleep(MOMENT).await;
+        gate.open();
+        bumping.await.unwrap().unwrap();
+        assert_eq!(call(&a, &script).await, Ok(5));
+        assert_eq!(unconfirmed.await.unwrap(), Ok(4));
+        assert_eq!(peek(&a).await, Some(Ok(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_of_an_entry_of_an_unconfirmed_tag_share_a_run() {
+        let (_server, a) = alone();
+        let script = Script::new();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let _bumping = bump(&a);
+        sleep(MOMENT).await;
+        for call in [started(&a, &script), started(&a, &script)] {
+            assert_eq!(call.await.unwrap(), Ok(1));
+        }
+        assert_eq!(script.runs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bump_that_fails_or_is_dropped_leaves_its_entries_untrusted_until_it_is_repaired() {
+        for is_dropped in [false, true] {
+            let (server, a) = alone();
+            let script = Script::new();
+            assert_eq!(call(&a, &script).await, Ok(1));
+            a.remote.fail(Verb::Invalidate);
+            // The repair of what is dropped waits there, too.
+            let gate = is_dropped.then(|| a.remote.hold(Verb::Invalidate, At::Sent));
+            let bumping = bump(&a);
+            if gate.is_some() {
+                sleep(MOMENT).await;
+                bumping.abort();
+                assert!(bumping.await.unwrap_err().is_cancelled());
+            } else {
+                assert!(matches!(bumping.await.unwrap(), Err(Error::Unavailable)));
+            }
+            server.forget();
+            for run in [2, 3] {
+                assert_eq!(call(&a, &script).await, Ok(run));
+                assert_eq!(peek(&a).await, None);
+            }
+            assert!(server.log().iter().all(|entry| entry == "a INVALIDATE"));
+            a.remote.answer(Verb::Invalidate);
+            if let Some(gate) = gate {
+                gate.open();
+            }
+            a.cache.shutdown().await.unwrap();
+            assert_eq!(server.state(TAG), State::Absent);
+            assert_eq!(call(&a, &script).await, Ok(4));
+            assert_eq!(call(&a, &script).await, Ok(4));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_of_other_tags_are_not_held_up() {
+        let (server, a) = alone();
+        let _gate = a.remote.hold(Verb::Invalidate, At::Sent);
+        let cache = a.cache.clone();
+        let _bumping = tokio::spawn(async move { cache.invalidate_tag("team:8").await });
+        sleep(MOMENT).await;
+        let script = Script::new();
+        assert_eq!(call(&a, &script).await, Ok(1));
+        assert_eq!(call(&a, &script).await, Ok(1));
+        assert_eq!(server.log_of("test:tagged:1"), ["a GET", "a LEASE", "a MGET", "a FILL"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_after_a_bump_joins_no_run_from_before_it() {
+        for is_elsewhere in [false, true] {
+            let (_server, a, b) = pair();
+            let script = Script::new();
+            let before = started(&a, &script);
+            sleep(MOMENT).await;
+            bump(if is_elsewhere { &b } else { &a }).await.unwrap().unwrap();
+            assert_eq!(call(&a, &script).await, Ok(2));
+            assert_eq!(before.await.unwrap(), Ok(1));
+            for node in [&a, &b] {
+                assert_eq!(call(node, &script).await, Ok(2));
+            }
+        }
     }
 }

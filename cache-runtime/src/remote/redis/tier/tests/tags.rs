@@ -50,7 +50,9 @@ impl Process {
         // What it says is not taken for what another one has said.
         let count = AtomicU64::new(fastrand::u64(..));
         let random = Arc::new(move || count.fetch_add(7919, SeqCst));
-        let tier = RedisTier::new(TierSettings { max_staleness, random, ..patience(url) });
+        // Nor is a lease given back by its end.
+        let lease = Duration::from_secs(240);
+        let tier = RedisTier::new(TierSettings { lease, max_staleness, random, ..patience(url) });
         up(&tier).await;
         Self { tier, cache: Cache::builder("shop").build().unwrap() }
     }
