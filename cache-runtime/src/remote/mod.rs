@@ -22,8 +22,10 @@ pub(crate) use load::{
 pub(crate) use redis::{RedisSettings, redis};
 pub(crate) use renewals::{Holding, Renewals};
 pub(crate) use repairs::{ClearRepair, Repair, Repairs};
+#[cfg(feature = "redis")]
+pub(crate) use tags::TAGS;
 pub use tags::{ReadStamps, Tags};
-pub(crate) use tags::{TAGS, key_of_tag, tag_of_key};
+pub(crate) use tags::{key_of_tag, tag_of_key};
 
 use crate::{blob::Codec, error::Error, stats::RedisStats};
 
