@@ -19,15 +19,21 @@ use std::{
 
 use larder::{Cache, Options, Source, cached};
 use shuttle::{
+    Config, Runner,
     future::{JoinHandle, block_on, spawn, yield_now},
     rand::{Rng as _, thread_rng},
+    scheduler::{PctScheduler, RandomScheduler},
 };
 
 /// Explores a model: in orders at random, and in orders with few but arbitrary preemptions.
 fn explore(model: fn()) {
-    shuttle::check_random(model, 1_500);
-    shuttle::check_pct(model, 750, 2);
-    shuttle::check_pct(model, 750, 4);
+    // Without optimisation the frames of a call need more than the 32 KiB that a task has else.
+    let mut config = Config::new();
+    config.stack_size = 256 * 1024;
+    Runner::new(RandomScheduler::new(1_500), config.clone()).run(model);
+    for depth in [2, 4] {
+        Runner::new(PctScheduler::new(depth, 750), config.clone()).run(model);
+    }
 }
 
 /// A cache, and a function behind it. Tasks take their steps one by one, so what is counted here
