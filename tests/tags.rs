@@ -783,6 +783,22 @@ mod with_redis {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_load_that_waited_while_a_bump_failed_keeps_nothing_and_is_not_joined() {
+        let (server, a, b) = pair();
+        let script = Script::new();
+        // Another process has a run under way.
+        let run = a.member_under_way(&script).await;
+        let waiting = b.member_under_way(&script).await;
+        b.remote.fail(Verb::Invalidate);
+        b.bump("team:7").await.unwrap_err();
+        assert_eq!(run.await.unwrap(), Ok(1));
+        assert_eq!(waiting.await.unwrap(), Ok(1));
+        server.forget();
+        assert_eq!((b.member(&script).await, b.member(&script).await), (Ok(2), Ok(3)));
+        assert_eq!(server.log_of(MEMBER), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_bump_that_is_dropped_on_its_way_is_repaired() {
         let (_server, a, b) = pair();
         let script = Script::new();

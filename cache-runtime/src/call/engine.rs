@@ -401,7 +401,7 @@ impl Call {
         }
         let tags = self.instance.entity.tags.all;
         Some(self.cache.flights.id_of(|id| {
-            tags.as_ptr().addr().hash(id);
+            (tags.as_ptr().addr(), tags.len()).hash(id);
             for given in self.key.tags() {
                 given.as_bytes().hash(id);
             }
@@ -427,7 +427,7 @@ impl Call {
 
     /// Whether the stamps of its tags are read with every value.
     pub(crate) fn is_strict(&self) -> bool {
-        self.instance.site.tags_strict
+        self.instance.entity.tags.is_strict
     }
 
     #[inline]

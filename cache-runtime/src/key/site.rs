@@ -17,8 +17,6 @@ pub struct Site {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) remote: bool,
     tags: TagSet,
-    /// The stamps of the tags are read with every value.
-    pub(crate) tags_strict: bool,
     known: OnceLock<Known>,
 }
 
@@ -204,7 +202,6 @@ impl Site {
             lifetimes: Lifetimes::new(),
             remote: true,
             tags: TagSet::NONE,
-            tags_strict: false,
             known: OnceLock::new(),
         }
     }
@@ -260,13 +257,13 @@ impl Site {
     /// `own` is how many parts a key has for itself: what follows is for the tags alone.
     #[must_use]
     pub const fn tags(mut self, tags: &'static [Tag], own: usize) -> Self {
-        self.tags = TagSet { all: tags, own };
+        self.tags = TagSet { all: tags, own, is_strict: self.tags.is_strict };
         self
     }
 
     #[must_use]
     pub const fn tags_strict(mut self) -> Self {
-        self.tags_strict = true;
+        self.tags.is_strict = true;
         self
     }
 

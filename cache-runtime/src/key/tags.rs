@@ -20,8 +20,10 @@ pub(crate) struct TagSet {
     /// How many parts a key has for itself: what follows is for the tags alone, and so only tells
     /// entries apart in memory.
     pub(crate) own: usize,
+    /// Their stamps are read with every value.
+    pub(crate) is_strict: bool,
 }
 
 impl TagSet {
-    pub(crate) const NONE: Self = Self { all: &[], own: usize::MAX };
+    pub(crate) const NONE: Self = Self { all: &[], own: usize::MAX, is_strict: false };
 }

@@ -522,6 +522,9 @@ impl Lead {
         if let Some(tags) = flight.tags() {
             tags.begin_anew(&flight.cache);
             if tags.was_pending() {
+                // What it will find may be from before, and so would be what it keeps or shares.
+                flight.supersede();
+                flight.shard().remove(flight);
                 return;
             }
         }

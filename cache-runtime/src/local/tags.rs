@@ -1,8 +1,8 @@
 //! Tags of entries: which a load has, what was known of them when it began, and their stamps in the
 //! remote tier as far as this process knows them.
 //!
-//! A tag has a slot of the generations as a key has, and what bumps it outdates its entries: a value in
-//! memory has the sum of the generations of its tags' slots with it, from before its load. Slots are
+//! A tag has a slot of the generations, and what bumps it outdates its entries: a value in memory has a
+//! label with it, with the sum of the generations of its tags' slots from before its load. Slots are
 //! shared, and a flight is not to be left for the sake of another tag: so bumps are also remembered
 //! one by one, for a while.
 

@@ -113,6 +113,9 @@ impl Kept {
     /// What keeps the stamps at least as long as a value that lives so long, where that is not known.
     /// A stamp that is lost earlier takes the value along.
     pub(super) fn keep(&self, tags: &[(String, u64)], life: Duration) -> Vec<Cmd> {
+        if tags.is_empty() {
+            return Vec::new();
+        }
         let now = Instant::now();
         // A while longer, so that it is not to be seen to again with each value.
         let keep = KEPT.max(life.saturating_mul(2)).min(super::scripts::longest());

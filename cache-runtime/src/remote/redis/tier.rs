@@ -434,18 +434,16 @@ impl Inner {
         Ok((outcome, service, Some(read)))
     }
 
-    /// The stamps of these tags, of which so much was read: those that are lost are made. `None` if one
-    /// of them is held.
+    /// The stamps of these tags, of which so much was read: those that are lost are made. `None` if one of
+    /// them is held.
     async fn seeded(
         &self,
         keys: Vec<String>,
         read: &[Stamp],
         within: Duration,
     ) -> Result<Option<Vec<(String, u64)>>, Error> {
-        if read.contains(&Stamp::Held) {
-            return Ok(None);
-        }
-        let lost = keys.iter().zip(read).filter(|(_, stamp)| **stamp == Stamp::Lost);
+        // Whether a hold still stands is for the script to say: one whose writers are dead does not.
+        let lost = keys.iter().zip(read).filter(|(_, stamp)| stamp.number().is_none());
         let seeds: Vec<_> =
             lost.map(|(key, _)| scripts::Seed { key, keep: stamps::KEPT }).collect();
         let mut made = self.run_all_within(&seeds, Vec::new(), within).await.into_iter();
@@ -497,9 +495,9 @@ impl Inner {
             })
             .collect();
         let keys: Vec<_> = holds.iter().flat_map(|hold| &hold.tags).cloned().collect();
-        let mut is_again = false;
+        let mut first = None;
         let (mut answers, stamp, mut tags, at) = loop {
-            // First, what a value is to carry: what is bumped once the hold has begun outdates it.
+            // Before it, what a value is to carry: what is bumped once the hold has begun outdates it.
             let before = self.read_stamps(&keys);
             let count = before.len();
             let Some(request) = Request::after(before, &commands) else {
@@ -513,6 +511,10 @@ impl Inner {
                     (stamps, answers)
                 }
                 answered => {
+                    // They are held, but what they store nobody could tell from what is older.
+                    if let Some((answers, stamp, at)) = first {
+                        break (answers, stamp, None, at);
+                    }
                     let failure = answered.err().unwrap_or(Failure::Garbage);
                     return holds.iter().map(|_| Err(failure.into())).collect();
                 }
@@ -520,9 +522,10 @@ impl Inner {
             // What cannot be read keeps a value from being stored, and no hold from being one.
             let stamp = self.noted_service(stamps.first(), sent).ok().flatten();
             let read = stamps::read(stamps.get(1), keys.len()).unwrap_or_default();
-            if read.contains(&Stamp::Lost) && !is_again {
-                is_again = true;
+            if first.is_none() && read.iter().any(|stamp| stamp.number().is_none()) {
+                // Held once more when they are made: from then on a bump is seen.
                 let _ = self.seeded(keys.clone(), &read, left(self.budget, sent)).await;
+                first = Some((answers, stamp, at));
                 continue;
             }
             let tags: Option<Vec<_>> = read.into_iter().map(Stamp::number).collect();

@@ -364,6 +364,28 @@ fn without_value(holds: Vec<Hold>) -> Vec<Settlement> {
 }
 
 #[tokio::test]
+async fn a_hold_whose_writer_died_ends_by_itself_though_a_fill_has_kept_the_key_for_longer() {
+    let server = RedisServer::start();
+    let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
+    one.granted(MINE, TEAM).await;
+    let term = Duration::from_millis(300);
+    two.tier.hold(&[hold(TEAM_KEY, OTHER)], term, false).await.remove(0).unwrap();
+    assert!(!one.fill(MINE, "old").await);
+    let left: u64 = server.command(&["PTTL", TEAM_KEY]).parse().unwrap();
+    assert!(left > 60 * 60 * 1000, "the key is kept as a stamp would be");
+    until(async || {
+        let seen = match one.get_strictly(TEAM).await {
+            Got::Rejected(seen) => Seen::Rejected(seen),
+            _ => Seen::Nothing,
+        };
+        let leased = one.lease(MINE, seen, TEAM).await;
+        leased == Leased::Granted && one.fill(MINE, "new").await
+    })
+    .await;
+    assert_found(two.get(TEAM).await, "new");
+}
+
+#[tokio::test]
 async fn while_a_tag_is_held_its_entries_are_and_the_lease_is_given_back() {
     let server = RedisServer::start();
     let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
