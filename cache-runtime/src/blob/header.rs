@@ -63,7 +63,7 @@ impl Header {
             },
             cost: numbers.next()?,
             fingerprint: numbers.next()?,
-            stamps: Stamps::collect(Numbers(stamps))?,
+            stamps: Stamps::read(stamps)?,
             codec: Codec::of_bits(flags & 0b11)?,
             compression: Compression::of_bits(flags >> 2 & 0b11)?,
             negative: flags & NEGATIVE != 0,
@@ -125,8 +125,17 @@ impl Stamps {
         Some(self)
     }
 
-    fn collect(mut stamps: impl Iterator<Item = u64>) -> Option<Self> {
-        stamps.next().map(Self::of_service).and_then(|first| stamps.try_fold(first, Self::with_tag))
+    /// One to nine, in bytes.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (stamps, []) = bytes.as_chunks::<STAMP>() else {
+            return None;
+        };
+        let mut all = [0; Self::MOST];
+        for (place, stamp) in all.get_mut(..stamps.len())?.iter_mut().zip(stamps) {
+            *place = u64::from_be_bytes(*stamp);
+        }
+        let count = u8::try_from(stamps.len()).ok().filter(|count| *count > 0)?;
+        Some(Self { count, all })
     }
 }
 
