@@ -86,8 +86,8 @@ pub trait Remote: Send + Sync + 'static {
     fn hold<'a>(&'a self, holds: &'a [Hold], term: Duration, still: bool) -> Answers<'a, ()>;
 
     /// Ends holds, and says which of them were alone from beginning to end: their values are stored,
-    /// but one that is too large, which is an error although its hold has ended. Of others, and where a hold has ended by itself, it removes what stands there. Tells all
-    /// processes.
+    /// but one that is too large, which is an error although its hold has ended. Of others, and where
+    /// a hold has ended by itself, it removes what stands there. Tells all processes.
     fn settle(&self, settlements: Vec<Settlement>) -> Answers<'_, bool>;
 
     /// Returns when the key may have changed since `lease` said [`Leased::Busy`].

@@ -139,13 +139,8 @@ fn bytes(Token(token): Token) -> [u8; 16] {
     token.to_be_bytes()
 }
 
-/// The longest expiry that Redis takes.
-pub(super) const fn longest() -> Duration {
-    Duration::from_millis(LONGEST)
-}
-
 /// Milliseconds that Redis takes for an expiry.
-fn expiry(time: Duration) -> u64 {
+pub(super) fn expiry(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(LONGEST).clamp(1, LONGEST)
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     failure::Failure,
+    scripts::expiry,
     wire::{number, text},
 };
 use crate::{
@@ -118,13 +119,13 @@ impl Kept {
         }
         let now = Instant::now();
         // A while longer, so that it is not to be seen to again with each value.
-        let keep = KEPT.max(life.saturating_mul(2)).min(super::scripts::longest());
+        let millis = expiry(KEPT.max(life.saturating_mul(2)));
+        let keep = Duration::from_millis(millis);
         let mut kept = lock(&self.0);
         let mut commands = Vec::new();
         for (key, stamp) in tags {
             let is_kept = kept.get(key).is_some_and(|(of, until)| {
-                of == stamp
-                    && until.saturating_duration_since(now) >= life.max(KEPT / 2).min(keep / 2)
+                of == stamp && until.saturating_duration_since(now) >= keep / 2
             });
             if is_kept {
                 continue;
@@ -133,7 +134,6 @@ impl Kept {
                 kept.clear();
             }
             kept.insert(key.clone(), (*stamp, now.checked_add(keep).unwrap_or(now)));
-            let millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
             commands.push(Cmd::new().arg("PEXPIRE").arg(key).arg(millis).arg("GT").take());
         }
         commands

@@ -325,12 +325,13 @@ impl Inner {
         let mut all = Pipeline::new();
         // In this order: of a value that is newer than its stamps nobody could tell that it is.
         all.add_command(get);
-        for command in self.read_stamps(&tags.keys()) {
+        let keys = tags.keys();
+        for command in self.read_stamps(&keys) {
             all.add_command(command);
         }
         let answer = self.connection.run(Request::Pipeline(all), within).await?;
         let (value, stamps) = first(answer)?;
-        let (service, read) = self.noted(&stamps, tags, sent)?;
+        let (service, read) = self.noted(&stamps, keys.len(), sent)?;
         let value = match value {
             Value::ServerError(error) => Err(Failure::of_server(&error)),
             value => Ok(value),
@@ -418,7 +419,7 @@ impl Inner {
             return Err(Failure::Garbage.into());
         };
         let scripts::Leased::Granted(_) = outcome else {
-            let (service, read) = self.noted(&stamps, tags, sent)?;
+            let (service, read) = self.noted(&stamps, keys.len(), sent)?;
             return Ok((outcome, service, read));
         };
         let mut unclaimed = Unclaimed { inner: self, key, token, is_claimed: false };
@@ -790,25 +791,25 @@ impl Inner {
     ) -> Result<(Option<u64>, ReadStamps), Error> {
         let sent = Instant::now();
         let mut all = Pipeline::new();
-        for command in self.read_stamps(&tags.keys()) {
+        let keys = tags.keys();
+        for command in self.read_stamps(&keys) {
             all.add_command(command);
         }
         match self.connection.run(Request::Pipeline(all), within).await? {
-            Value::Array(answers) => self.noted(&answers, tags, sent),
+            Value::Array(answers) => self.noted(&answers, keys.len(), sent),
             _ => Err(Failure::Garbage.into()),
         }
     }
 
-    /// The stamps that were answered.
+    /// The stamps that were answered: the service's, and those of so many tags.
     fn noted(
         &self,
         answers: &[Value],
-        tags: &Tags,
+        tags: usize,
         sent: Instant,
     ) -> Result<(Option<u64>, ReadStamps), Error> {
         let service = self.noted_service(answers.first(), sent)?;
-        let count = tags.known().map_or_else(|| tags.keys().len(), <[_]>::len);
-        let read = stamps::read(answers.get(1), count)?;
+        let read = stamps::read(answers.get(1), tags)?;
         Ok((service, read.into_iter().map(Stamp::number).collect()))
     }
 
