@@ -78,6 +78,12 @@ impl Node {
 mod in_memory {
     use super::*;
 
+    /// A call on a task of its own.
+    fn started(cache: &Cache, script: &Arc<Script>) -> JoinHandle<Result<u32, Failed>> {
+        let script = Arc::clone(script);
+        tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
+    }
+
     /// With time that stands still.
     fn cache() -> Cache {
         Cache::builder("test").clock(ManualClock::new()).build().unwrap()
@@ -138,10 +144,7 @@ mod in_memory {
     async fn a_run_that_began_before_a_bump_is_not_kept_and_not_joined() {
         let script = Script::new();
         let cache = cache();
-        let call = |script: &Arc<Script>| {
-            let script = Arc::clone(script);
-            tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
-        };
+        let call = |script: &Arc<Script>| started(&cache, script);
         let first = call(&script);
         sleep(MOMENT).await;
         let second = call(&script);
@@ -159,10 +162,7 @@ mod in_memory {
     async fn a_run_is_joined_after_a_bump_of_another_tag() {
         let script = Script::new();
         let cache = cache();
-        let call = |script: &Arc<Script>| {
-            let script = Arc::clone(script);
-            tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
-        };
+        let call = |script: &Arc<Script>| started(&cache, script);
         let first = call(&script);
         sleep(MOMENT).await;
         cache.invalidate_tag("team:8").await.unwrap();
@@ -176,10 +176,7 @@ mod in_memory {
     async fn a_follower_that_takes_over_after_a_bump_starts_over() {
         let script = Script::stuck(1);
         let cache = cache();
-        let call = |script: &Arc<Script>| {
-            let script = Arc::clone(script);
-            tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
-        };
+        let call = |script: &Arc<Script>| started(&cache, script);
         let leader = call(&script);
         sleep(MOMENT).await;
         let follower = call(&script);
@@ -195,10 +192,7 @@ mod in_memory {
     async fn while_a_tag_is_held_nothing_is_kept_and_callers_share_a_run() {
         let script = Script::new();
         let cache = cache();
-        let call = |script: &Arc<Script>| {
-            let script = Arc::clone(script);
-            tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
-        };
+        let call = |script: &Arc<Script>| started(&cache, script);
         call(&script).await.unwrap().unwrap();
         let held = cache.invalidation().tag("team:7").hold(Duration::from_secs(5)).await.unwrap();
         let (one, two) = (call(&script), call(&script));
@@ -213,10 +207,7 @@ mod in_memory {
     async fn a_held_tag_whose_writer_is_dropped_keeps_nothing_for_the_length_of_its_hold() {
         let script = Script::new();
         let cache = cache();
-        let call = |script: &Arc<Script>| {
-            let script = Arc::clone(script);
-            tokio::spawn(cache.scope(async move { member(script, 7, 1).await }))
-        };
+        let call = |script: &Arc<Script>| started(&cache, script);
         let hold = Duration::from_secs(5);
         drop(cache.invalidation().tag("team:7").hold(hold).await.unwrap());
         assert_eq!(call(&script).await.unwrap(), Ok(1));
@@ -927,16 +918,21 @@ mod with_redis {
         assert_eq!((a.member(&script).await, b.member(&script).await), (Ok(1), Ok(1)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_value_that_is_put_while_its_tag_is_bumped_elsewhere_is_never_served() {
+    /// A `put` whose tag another process bumps before this step of it: its value is never served.
+    async fn put_across_a_bump(step: Verb) {
         let (_server, a, b) = pair();
-        let gate = a.remote.hold(Verb::Settle, At::Sent);
+        let gate = a.remote.hold(step, At::Sent);
         let put = a.under_way(async { member(Script::new(), 7, 1).put(42).await }).await;
         b.bump("team:7").await.unwrap();
         gate.open();
         put.await.unwrap().unwrap();
         let script = Script::new();
         assert_eq!((b.member(&script).await, a.member(&script).await), (Ok(1), Ok(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_put_while_its_tag_is_bumped_elsewhere_is_never_served() {
+        put_across_a_bump(Verb::Settle).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -967,14 +963,7 @@ mod with_redis {
 
     #[tokio::test(start_paused = true)]
     async fn a_value_that_is_put_carries_stamps_from_before_its_hold() {
-        let (_server, a, b) = pair();
-        let gate = a.remote.hold(Verb::Hold, At::Sent);
-        let put = a.under_way(async { member(Script::new(), 7, 1).put(42).await }).await;
-        b.bump("team:7").await.unwrap();
-        gate.open();
-        put.await.unwrap().unwrap();
-        let script = Script::new();
-        assert_eq!((b.member(&script).await, a.member(&script).await), (Ok(1), Ok(1)));
+        put_across_a_bump(Verb::Hold).await;
     }
 
     #[tokio::test(start_paused = true)]

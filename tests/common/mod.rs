@@ -308,7 +308,7 @@ impl Server {
     }
 
     /// The same, and makes those that are lost. `None` if one is held.
-    fn seeded(&self, tags: &[String]) -> Option<Vec<u64>> {
+    fn seeded(&self, tags: &[String]) -> ReadStamps {
         if tags.iter().any(|tag| matches!(self.state(tag), State::Hold(..))) {
             return None;
         }
@@ -693,12 +693,16 @@ fn within_time<'a, T: Send + 'a>(
 }
 
 impl Process {
-    /// Reads the stamps of tags of an entry.
-    async fn stamps(&self, key: &str, tags: &Tags) -> Result<ReadStamps, Error> {
+    /// Reads the stamps of tags of an entry, in the way that `read` does.
+    async fn stamps(
+        &self,
+        key: &str,
+        tags: &[String],
+        read: impl FnOnce(&Server, &[String]) -> ReadStamps,
+    ) -> Result<ReadStamps, Error> {
         self.log("MGET", key);
-        let keys = tags.keys();
         self.pass(Verb::Stamps, At::Sent).await?;
-        let stamps = self.server.stamps(&keys);
+        let stamps = read(&self.server, tags);
         self.pass(Verb::Stamps, At::Answered).await?;
         Ok(stamps)
     }
@@ -722,7 +726,7 @@ impl Remote for Process {
             if tags.known() == Some(&*stamps) {
                 return Ok((Got::Found(found), None));
             }
-            let current = self.stamps(key, tags).await?;
+            let current = self.stamps(key, &tags.keys(), Server::stamps).await?;
             let is_of = current.as_ref() == Some(&stamps);
             let got = if is_of { Got::Found(found) } else { rejected(&found) };
             Ok((got, current))
@@ -764,7 +768,7 @@ impl Remote for Process {
             let keys = tags.keys();
             if leased != Leased::Granted {
                 std::mem::forget(granted);
-                let current = self.stamps(key, tags).await?;
+                let current = self.stamps(key, &keys, Server::stamps).await?;
                 let is_dead = current != Some(self.server.stamps_of(key));
                 return Ok(match leased {
                     Leased::Found(found) if is_dead => {
@@ -775,11 +779,7 @@ impl Remote for Process {
                     leased => (leased, current),
                 });
             }
-            self.log("MGET", key);
-            self.pass(Verb::Stamps, At::Sent).await?;
-            let seeded = self.server.seeded(&keys);
-            self.pass(Verb::Stamps, At::Answered).await?;
-            let Some(stamps) = seeded else {
+            let Some(stamps) = self.stamps(key, &keys, Server::seeded).await? else {
                 return Ok((Leased::Held, None));
             };
             std::mem::forget(granted);

@@ -69,25 +69,11 @@ macro_rules! tagged {
                 Ok(load(id).await)
             }
 
-            impl Calls<$value> for One {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = one(id).await;
-                    value
-                }
-            }
-
-            impl Calls<$value> for Three {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = three(id).await;
-                    value
-                }
-            }
-
-            impl Calls<$value> for Eight {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = eight(id).await;
-                    value
-                }
+            calls! {
+                $value;
+                One: one;
+                Three: three;
+                Eight: eight;
             }
         }
     };

@@ -77,25 +77,11 @@ macro_rules! larder {
                 Ok(load(id).await)
             }
 
-            impl Calls<$value> for Remote {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = remote(id).await;
-                    value
-                }
-            }
-
-            impl Calls<$value> for Postcard {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = remote(id).await;
-                    value
-                }
-            }
-
-            impl Calls<$value> for BothTiers {
-                async fn call(id: u64) -> $value {
-                    let Ok(value) = both(id).await;
-                    value
-                }
+            calls! {
+                $value;
+                Remote: remote;
+                Postcard: remote;
+                BothTiers: both;
             }
         }
     };

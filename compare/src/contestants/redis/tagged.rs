@@ -151,60 +151,16 @@ async fn eight_strict(id: u64) -> Result<Profile, Never<8, true>> {
     Ok(load(id).await)
 }
 
-impl Calls<Profile> for Untagged {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = untagged(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for Again {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = untagged(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for One {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = one(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for Three {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = three(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for Eight {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = eight(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for OneStrict {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = one_strict(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for ThreeStrict {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = three_strict(id).await;
-        value
-    }
-}
-
-impl Calls<Profile> for EightStrict {
-    async fn call(id: u64) -> Profile {
-        let Ok(value) = eight_strict(id).await;
-        value
-    }
+calls! {
+    Profile;
+    Untagged: untagged;
+    Again: untagged;
+    One: one;
+    Three: three;
+    Eight: eight;
+    OneStrict: one_strict;
+    ThreeStrict: three_strict;
+    EightStrict: eight_strict;
 }
 
 #[larder::cached(ttl = 3600, key = "profile:{id}", tags("group"))]
