@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    collections::HashMap,
     fs,
     os::unix::fs::FileExt as _,
     path::Path,
@@ -38,6 +39,7 @@ fn a_process_of_the_fleet() {
             "hammer" => play_hammer(Front::Larder).await,
             "naive" => play_hammer(Front::Naive).await,
             "remembering" => play_hammer(Front::Memory).await,
+            "ageing" => play_hammer(Front::Ageing).await,
             "changer" => play_changer().await,
             role => panic!("no role is called {role}"),
         }
@@ -262,39 +264,96 @@ async fn remembered(database: &Clients, id: u64) -> u64 {
     database.number(&["GET", &format!("version:{id}")]).await
 }
 
+/// The same, with values that are mostly old, and runs of which some fail.
+#[cached(
+    ttl = "20ms",
+    stale = 10,
+    stale_if_error = 20,
+    refresh_early,
+    key = "ageing:{id}",
+    local = false,
+    skip(database, takes)
+)]
+async fn ageing(database: Arc<Clients>, id: u64, takes: Duration) -> Result<u64, String> {
+    let version = database.number(&["GET", &format!("version:{id}")]).await;
+    sleep(takes).await;
+    if takes.is_zero() { Err("it was told to".to_owned()) } else { Ok(version) }
+}
+
+/// Several of them at once.
+#[cached(
+    ttl = "20ms",
+    stale = 10,
+    key = "ageing:{id}",
+    local = false,
+    skip(database, takes),
+    each(id in ids)
+)]
+async fn several_ageing(
+    database: Arc<Clients>,
+    ids: &[u64],
+    takes: Duration,
+) -> Result<HashMap<u64, u64>, String> {
+    let mut versions = HashMap::new();
+    for id in ids {
+        versions.insert(*id, database.number(&["GET", &format!("version:{id}")]).await);
+    }
+    sleep(takes).await;
+    Ok(versions)
+}
+
 /// What a process has in front of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Front {
     Larder,
     /// Larder with its memory.
     Memory,
+    /// Larder with old values, one at a time or several.
+    Ageing,
     /// `GET`, and `SET` after a miss, and `DEL` after a change.
     Naive,
 }
 
 impl Front {
-    async fn read(self, database: &Clients, client: &mut Client, id: u64, takes: Duration) -> u64 {
-        match self {
+    /// `None` if it failed.
+    async fn read(
+        self,
+        database: &Arc<Clients>,
+        client: &mut Client,
+        id: u64,
+        takes: Duration,
+    ) -> Option<u64> {
+        Some(match self {
             Self::Larder => version(database, id, takes).await,
             Self::Memory => remembered(database, id).await,
+            Self::Ageing if takes == Duration::from_millis(3) => {
+                let ids = [id, (id + 1) % KEYS, (id + 5) % KEYS];
+                let versions = several_ageing(Arc::clone(database), &ids, takes).await;
+                // An element may have followed a run that failed.
+                versions.ok()?[&id]
+            }
+            Self::Ageing => ageing(Arc::clone(database), id, takes).await.ok()?,
             Self::Naive => {
                 let key = format!("naive:{id}");
                 if let Some(text) = client.command(&["GET", &key]).await {
-                    return text.parse().unwrap();
+                    return text.parse().ok();
                 }
                 let version = client.number(&["GET", &format!("version:{id}")]).await;
                 sleep(takes).await;
                 client.command(&["SET", &key, &version.to_string()]).await;
                 version
             }
-        }
+        })
     }
 
     /// Whether it is done for certain.
-    async fn invalidate(self, database: &Clients, client: &mut Client, id: u64) -> bool {
+    async fn invalidate(self, database: &Arc<Clients>, client: &mut Client, id: u64) -> bool {
         match self {
             Self::Larder => version(database, id, Duration::ZERO).invalidate().await.is_ok(),
             Self::Memory => remembered(database, id).invalidate().await.is_ok(),
+            Self::Ageing => {
+                ageing(Arc::clone(database), id, Duration::ZERO).invalidate().await.is_ok()
+            }
             Self::Naive => client.command(&["DEL", &format!("naive:{id}")]).await.is_some(),
         }
     }
@@ -355,7 +414,7 @@ fn millis() -> u64 {
 struct Hammer {
     front: Front,
     url: String,
-    database: Clients,
+    database: Arc<Clients>,
     ledger: Ledger,
     /// Of this process.
     number: u64,
@@ -372,13 +431,13 @@ struct Hammer {
 }
 
 /// Reads and writes, as the variables say. Says `read <how many> <how many were stale> <fills
-/// refused> <how many were behind at all>` when it has read enough, and the same again when it is ordered to stop.
+/// refused> <how many were behind at all> <how many were of old values>` when it has read enough, and the same again when it is ordered to stop.
 async fn play_hammer(front: Front) {
     let url: String = variable("FLEET_URL").unwrap();
     install_cache(&url);
     let hammer = Arc::new(Hammer {
         front,
-        database: Clients::new(&url),
+        database: Arc::new(Clients::new(&url)),
         url,
         ledger: Ledger::open(&variable::<String>("FLEET_LEDGER").unwrap()),
         number: variable("FLEET_NUMBER").unwrap(),
@@ -412,9 +471,10 @@ async fn play_hammer(front: Front) {
 
 impl Hammer {
     fn result(&self, reads: u64) -> String {
-        let (stale, function) = (self.stale.load(SeqCst), counted("version"));
-        let behind = self.behind.load(SeqCst);
-        format!("read {reads} {stale} {} {behind}", function.fills_refused)
+        let (stale, behind) = (self.stale.load(SeqCst), self.behind.load(SeqCst));
+        let refused = counted("version").fills_refused;
+        let old = counted("ageing").stale_served;
+        format!("read {reads} {stale} {refused} {behind} {old}")
     }
 }
 
@@ -426,8 +486,10 @@ async fn read(hammer: Arc<Hammer>, task: u64, count: u64) {
         let (newest, least) = (hammer.ledger.newest(id, 0), hammer.ledger.newest(id, hammer.age));
         let takes = Duration::from_millis(dice.below(4));
         let read = hammer.front.read(&hammer.database, &mut client, id, takes).await;
-        hammer.behind.fetch_add(u64::from(read < newest), SeqCst);
-        hammer.stale.fetch_add(u64::from(read < least), SeqCst);
+        if let Some(read) = read {
+            hammer.behind.fetch_add(u64::from(read < newest), SeqCst);
+            hammer.stale.fetch_add(u64::from(read < least), SeqCst);
+        }
         if let Some(rest) = hammer.rest {
             sleep(rest).await;
         }
@@ -447,9 +509,9 @@ async fn write(hammer: Arc<Hammer>, writer: u64) {
     }
 }
 
-/// What all processes together have counted: reads, stale ones, fills refused, and
-/// reads that were behind at all.
-fn hammer(role: &str, reads: u64, variables: &[(&str, &str)]) -> [u64; 4] {
+/// What all processes together have counted: reads, stale ones, fills refused, reads that were behind
+/// at all, and old values that were served as such.
+fn hammer(role: &str, reads: u64, variables: &[(&str, &str)]) -> [u64; 5] {
     let server = RedisServer::start();
     let (url, ledger) = (server.url(), Ledger::create(server.dir()));
     let start = |number: u64| {
@@ -474,7 +536,7 @@ fn hammer(role: &str, reads: u64, variables: &[(&str, &str)]) -> [u64; 4] {
     for member in &fleet {
         member.hear_numbers("read");
     }
-    let mut sums = [0; 4];
+    let mut sums = [0; 5];
     for member in &mut fleet {
         member.order("stop");
         for (sum, number) in sums.iter_mut().zip(member.hear_numbers("read")) {
@@ -486,11 +548,20 @@ fn hammer(role: &str, reads: u64, variables: &[(&str, &str)]) -> [u64; 4] {
 
 #[test]
 fn no_read_is_stale_after_an_invalidation_by_any_process() {
-    let [reads, stale, refused, _] = hammer("hammer", 60_800, &[("FLEET_PAUSE_MS", "2")]);
+    let [reads, stale, refused, ..] = hammer("hammer", 60_800, &[("FLEET_PAUSE_MS", "2")]);
     println!("{reads} reads, {stale} stale, {refused} fills refused");
     assert!(reads >= 300_000);
     assert_eq!(stale, 0);
     assert!(refused >= 2000, "{refused}");
+}
+
+#[test]
+fn no_old_value_is_older_than_an_invalidation_by_any_process() {
+    let [reads, stale, _, _, old] = hammer("ageing", 8_000, &[("FLEET_PAUSE_MS", "20")]);
+    println!("{reads} reads, {stale} from before an invalidation, {old} of old values");
+    assert!(reads >= 40_000);
+    assert_eq!(stale, 0);
+    assert!(old >= 1000, "{old}");
 }
 
 #[test]
@@ -510,7 +581,7 @@ fn memory_serves_what_another_process_invalidated_for_max_staleness_at_most() {
         ("FLEET_AGE_MS", "600"),
         ("FLEET_REST_MS", "1"),
     ];
-    let [reads, stale, _, behind] = hammer("remembering", 64_000, &variables);
+    let [reads, stale, _, behind, _] = hammer("remembering", 64_000, &variables);
     println!("{reads} reads, {stale} stale, {behind} of what had been invalidated");
     assert_eq!(stale, 0);
     assert!(behind > 0, "no memory served anything that another process had invalidated");

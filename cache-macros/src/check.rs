@@ -2,12 +2,13 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Attribute, FnArg, Receiver, ReceiverKind, Type, ext::IdentExt as _};
+use syn::{Attribute, Type, ext::IdentExt as _};
 
 use crate::{
-    args::{CachedArgs, InvalidatesArgs, Local, Ttl, head},
+    args::{CachedArgs, Detached, InvalidatesArgs, Local, Ttl, head},
+    elements::use_of,
     errors::{Errors, did_you_mean, nearest},
-    signature::{Function, Shape},
+    signature::{Arg, Shape},
     template::Template,
 };
 
@@ -16,10 +17,33 @@ pub(crate) fn check_settings(args: &CachedArgs, errors: &mut Errors) {
     if let (Some(Local::Not), Some(remote)) = (&args.local, args.not_remote) {
         errors.at(remote, "`local = false` and `remote = false` leave nothing to store in");
     }
-    if let (Some(Local::Upto(local)), Some(Ttl::Fixed(ttl))) = (&args.local, &args.ttl)
-        && local.millis > ttl.millis
-    {
-        errors.at(local.span, "`local` is longer than `ttl`; leave it out");
+    if let (Some(Local::Upto(local)), Some(Ttl::Fixed(ttl))) = (&args.local, &args.ttl) {
+        let served = args.freshness.longest();
+        let longest = served.map_or(0, |(_, millis)| millis).saturating_add(ttl.millis);
+        if local.millis > longest {
+            let than = match served {
+                Some((option, _)) => format!("`ttl` and `{option}` together"),
+                None => "`ttl`".to_owned(),
+            };
+            errors.at(local.span, format_args!("`local` is longer than {than}; leave it out"));
+        } else if let Some((option, _)) = served
+            && args.not_remote.is_some()
+            && local.millis <= ttl.millis
+        {
+            let message = format_args!(
+                "with `remote = false` a value is gone when `local` is over, and `{option}` has \
+                 nothing to serve; leave `local` out"
+            );
+            errors.at(local.span, message);
+        }
+    }
+    if let (Some(Detached::Never(detached)), Some(_)) = (args.detached, args.freshness.max_wait) {
+        let message = "`max_wait` leaves the run going without its caller, which `detached = false` \
+                       forbids; remove one of them";
+        errors.at(detached, message);
+    }
+    if let (Some(Detached::Always(detached)), true) = (args.detached, args.is_batch) {
+        errors.at(detached, "`detached` is not for a batch; leave it out");
     }
     if let (Some(strict), Some(_)) = (args.tags_strict, args.not_remote) {
         let message = "`tags_strict` reads stamps from Redis, where nothing is with `remote = \
@@ -80,8 +104,15 @@ pub(crate) fn check_key(
     };
     for arg in &shape.args {
         let name = arg.name.to_string();
-        if !is_accounted(&name) {
-            let plain = arg.name.unraw();
+        let plain = arg.name.unraw();
+        if is_accounted(&name) {
+            continue;
+        }
+        if arg.all.is_some() {
+            let message =
+                format_args!("element `{name}` is not part of the key; add `{{{plain}}}`");
+            errors.at(arg.name.span(), message);
+        } else {
             let message = format_args!(
                 "argument `{name}` is not part of the key; add `{{{plain}}}`, or `skip({name})` \
                  if it cannot change the result"
@@ -114,14 +145,35 @@ pub(crate) fn check_names(template: &Template, shape: &Shape, errors: &mut Error
     let mut meant: Vec<String> = Vec::new();
     for placeholder in &template.placeholders {
         let root = &placeholder.root;
-        if !template.is_named(placeholder) && !known.contains(root) && root != "Self" {
+        if template.is_named(placeholder) {
+            continue;
+        }
+        if let Some(arg) = of_all(shape, root) {
+            let (all, name) = (root.trim_start_matches("r#"), arg.name.unraw());
+            let message =
+                format!("`{all}` is all of the elements; write `{{{name}}}` for one of them");
+            errors.add(template.error_at(placeholder, &message));
+            meant.push(arg.name.to_string());
+        } else if !known.contains(root) && root != "Self" {
             let near = nearest(root, known.iter().map(String::as_str));
             let message = format!("no argument named `{root}`{}", did_you_mean(near));
             errors.add(template.error_at(placeholder, &message));
             meant.extend(near.map(str::to_owned));
         }
     }
-    for (at, (name, _)) in template.named.iter().enumerate() {
+    for (at, (name, value)) in template.named.iter().enumerate() {
+        for arg in &shape.args {
+            if let Some(all) = &arg.all
+                && let Some(span) = use_of(all, value.to_token_stream())
+            {
+                let element = &arg.name;
+                let message = format_args!(
+                    "`{all}` is all of the elements; write `{element}` for one of them"
+                );
+                errors.at(span, message);
+                meant.push(element.to_string());
+            }
+        }
         if template.named[..at].iter().any(|(before, _)| before == name) {
             errors.at(name.span(), format_args!("`{name}` is named twice; remove one of them"));
         } else if !template.placeholders.iter().any(|placeholder| *name == placeholder.root) {
@@ -133,13 +185,22 @@ pub(crate) fn check_names(template: &Template, shape: &Shape, errors: &mut Error
     meant
 }
 
+/// The element of a batch, if the name is that of all of them.
+fn of_all<'a>(shape: &'a Shape, name: &str) -> Option<&'a Arg> {
+    let is_all = |all: &Ident| all == name;
+    let is_free = || shape.args.iter().all(|arg| arg.name != name);
+    shape.args.iter().find(|arg| arg.all.as_ref().is_some_and(is_all) && is_free())
+}
+
 /// The names that a template is made of.
 fn used(template: &Template) -> Vec<String> {
     let mut used: Vec<String> =
         template.placeholders.iter().map(|placeholder| placeholder.root.clone()).collect();
     for (name, value) in &template.named {
         used.retain(|root| *name != root);
-        idents(value.to_token_stream(), &mut used);
+        let mut names = Vec::new();
+        idents(value.to_token_stream(), &mut names);
+        used.extend(names.iter().map(Ident::to_string));
     }
     used
 }
@@ -155,7 +216,17 @@ fn check_skipped(
     let mut meant = Vec::new();
     for skipped in &args.skip {
         let name = skipped.to_string();
-        if !known.contains(&name) {
+        let element = of_all(shape, &name).or_else(|| {
+            let is_element = |arg: &&Arg| arg.all.is_some() && arg.name == name;
+            shape.args.iter().find(is_element).filter(|_| !in_key.contains(&name))
+        });
+        if let Some(element) = element {
+            let message = format_args!(
+                "the elements tell the entries of a batch apart; remove `{name}` from `skip`"
+            );
+            errors.at(skipped.span(), message);
+            meant.push(element.name.to_string());
+        } else if !known.contains(&name) {
             let near = nearest(&name, known.iter().map(String::as_str));
             let hint = did_you_mean(near);
             errors.at(skipped.span(), format_args!("no argument named `{name}`{hint}"));
@@ -177,11 +248,11 @@ fn names(shape: &Shape) -> impl Iterator<Item = String> {
 
 /// The names in an expression: an argument that one of them uses is in the key. A field or a
 /// method of that name is not it.
-pub(crate) fn idents(tokens: TokenStream, names: &mut Vec<String>) {
+pub(crate) fn idents(tokens: TokenStream, names: &mut Vec<Ident>) {
     let mut dots = 0;
     for token in tokens {
         match &token {
-            TokenTree::Ident(name) if dots != 1 => names.push(name.to_string()),
+            TokenTree::Ident(name) if dots != 1 => names.push(name.clone()),
             TokenTree::Group(group) => idents(group.stream(), names),
             TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
@@ -193,55 +264,14 @@ pub(crate) fn idents(tokens: TokenStream, names: &mut Vec<String>) {
     }
 }
 
-/// A run that outlives its caller cannot borrow from it.
-pub(crate) fn check_owned(function: &Function, message: &str, errors: &mut Errors) {
-    for input in &function.sig.inputs {
-        let borrows = match input {
-            FnArg::Receiver(Receiver { kind: ReceiverKind::Reference(..), .. }) => true,
-            FnArg::Receiver(Receiver { kind: ReceiverKind::Typed(_, ty), .. }) => borrows(ty),
-            FnArg::Receiver(_) => false,
-            FnArg::Typed(arg) => borrows(&arg.ty),
-        };
-        if borrows {
-            errors.on(input, message);
-        }
-    }
-}
-
-/// By syntax: lifetimes are erased before traits are picked. `fn(&str)` and `Fn(&str)` borrow
-/// nothing.
-fn borrows(ty: &Type) -> bool {
-    fn any_in(tokens: TokenStream) -> bool {
-        let mut tokens = tokens.into_iter().peekable();
-        let mut after_name = false;
-        while let Some(token) = tokens.next() {
-            let found = match &token {
-                TokenTree::Punct(punct) if punct.as_char() == '&' => {
-                    let mut ahead = tokens.clone();
-                    let is_static = matches!(ahead.next(), Some(TokenTree::Punct(quote)) if quote.as_char() == '\'')
-                        && matches!(ahead.next(), Some(TokenTree::Ident(name)) if name == "static");
-                    !is_static
-                }
-                TokenTree::Group(group) => !after_name && any_in(group.stream()),
-                _ => false,
-            };
-            if found {
-                return true;
-            }
-            after_name = matches!(token, TokenTree::Ident(_));
-        }
-        false
-    }
-    any_in(ty.to_token_stream())
-}
-
 /// What has no name, or is borrowed, cannot be stored.
 pub(crate) fn check_output(args: &CachedArgs, shape: &Shape, errors: &mut Errors) {
     if let Some(span) = shape.unnamed_output() {
         errors.at(span, "`impl Trait` cannot be cached; return a type that has a name");
     }
     // By syntax, for the compiler says of it that `Deserialize` is not general enough.
-    if let Some(Type::Reference(value)) = shape.value()
+    let value = if args.is_batch { shape.value_of_each() } else { shape.value() };
+    if let Some(Type::Reference(value)) = value
         && args.not_remote.is_none()
     {
         let message = "a borrowed value cannot be stored; return an owned one, or add \

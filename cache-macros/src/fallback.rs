@@ -7,31 +7,34 @@ use syn::{Attribute, Path};
 
 use crate::{
     check::is_inert,
-    expand::typed,
+    expand::{Handle, typed},
     signature::{Asyncness, Function, Shape},
 };
 
 /// Input: `async fn f(id: u64) -> R { … }`.
 /// Output: `fn f(id: u64) -> Cached<impl Future<Output = R>> { unexpanded(async move { … }) }`.
-pub(crate) fn cached(krate: &Path, function: &Function, shape: &Shape) -> TokenStream {
+pub(crate) fn cached(
+    handle: Handle,
+    krate: &Path,
+    function: &Function,
+    shape: &Shape,
+) -> TokenStream {
     let Asyncness::Native = shape.asyncness else {
         return unchanged(function);
     };
     let Function { vis, sig, body, .. } = function;
     let attrs = attrs(function);
-    let output = &shape.output;
     let mut sig = sig.clone();
     sig.asyncness = None;
-    sig.output = syn::parse_quote_spanned!(Span::mixed_site()=>
-        -> #krate::Cached<impl ::core::future::Future<Output = #output>>
-    );
+    sig.output = handle.returned(krate, shape, Span::mixed_site());
+    let unexpanded = handle.unexpanded();
     let statements = body.stream();
     let typed = typed(shape);
     quote_spanned!(Span::mixed_site()=>
         #(#attrs)*
         #[allow(unused_variables, unused_mut)]
         #vis #sig {
-            #krate::__private::unexpanded(async move {
+            #krate::__private::#unexpanded(async move {
                 #typed
                 #statements
             })

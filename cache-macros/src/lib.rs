@@ -2,14 +2,16 @@
 //! crate:** what the attributes emit names only `larder`.
 //!
 //! The way of an attribute: `args` (what is written in it), `signature` (what is under it),
-//! `template` (its key and tags), `check` (what does not go together), `expand` (what is emitted), and
-//! `fallback` (what is emitted after an error).
+//! `template` (its key and tags), `elements` (what a batch is of), `check` and `owned` (what does not go
+//! together), `expand` (what is emitted), and `fallback` (what is emitted after an error).
 
 mod args;
 mod check;
+mod elements;
 mod errors;
 mod expand;
 mod fallback;
+mod owned;
 mod signature;
 mod template;
 
@@ -57,7 +59,12 @@ use proc_macro::TokenStream;
 /// | [`tags_strict`](#tags_strict) | flag | off | whether a tag was invalidated is asked of Redis with every value |
 /// | [`local`](#local-and-remote) | time or `false` | `ttl` | life in the memory of the process |
 /// | [`remote`](#local-and-remote) | `false` | on | keeps the value in memory: it needs no serde |
-/// | [`detached`](#detached) | flag or `= false` | off | runs on a task of its own |
+/// | [`stale`](#stale) | time | 0 | serves a value this long past `ttl`, while one caller refreshes it |
+/// | [`stale_if_error`](#stale_if_error) | time | 0 | serves one this long past `ttl` after an `Err` or a panic |
+/// | [`refresh_early`](#refresh_early) | flag | off | now and then a caller refreshes before `ttl` is over |
+/// | [`max_wait`](#max_wait) | time | none | waits at most so long for a run, then takes the old value |
+/// | [`detached`](#detached) | flag or `= false` | refreshes | runs on a task of its own |
+/// | [`each(id in ids)`](#each) | element and argument | – | loads many: an entry for each element |
 /// | [`version`](#version) | integer | 0 | a change makes old values misses |
 /// | [`cache`](#cache) | expression | the current one | which cache |
 /// | [`crate`](#crate) | path | `::larder` | where this crate is |
@@ -273,6 +280,56 @@ use proc_macro::TokenStream;
 /// async fn template(name: &str) -> Compiled { Compiled(Default::default()) }
 /// ```
 ///
+/// # `stale`
+///
+/// For so long past `ttl` callers get the old value at once, while one caller of the whole fleet
+/// runs the function. If receiver and arguments are owned, that run goes on a
+/// [task of its own](#detached), and the caller that started it gets the old value, too; else that
+/// caller waits for it. What the run returns takes the place of the old value; what it returns and
+/// is not stored removes it. After an error the old value stays. An invalidated value is never served.
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = 60, stale = "10m", key = "rates:{currency}")]
+/// async fn rates(currency: String) -> Result<Vec<u64>, String> { Ok(vec![]) }
+/// ```
+///
+/// # `stale_if_error`
+///
+/// Callers wait for the function when `ttl`, and `stale` if there is one, is over. If it fails or panics,
+/// they get the value that is at most so long past `ttl` instead of the error, and until the shorter of
+/// `ttl` and the builder's `lease` is over they get it at once, so that a failing origin is not hammered.
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = 60, stale = 30, stale_if_error = "1d", key = "weather:{city}")]
+/// async fn weather(city: String) -> Result<String, String> { Err(format!("{city}: timed out")) }
+/// ```
+///
+/// # `refresh_early`
+///
+/// In the second half of a life, and with a chance that grows with what the function costs and with
+/// what is over of `ttl`, a caller runs the function before the value expires. So an entry that is read often
+/// is always there, and nobody waits for it if the arguments are owned
+/// (Vattani, Chierichetti and Lowenstein, «Optimal Probabilistic Cache Stampede Prevention», 2015).
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = "5m", refresh_early, key = "front:{page}")]
+/// async fn front(page: u32) -> String { format!("page {page}") }
+/// ```
+///
+/// # `max_wait`
+///
+/// Where there is an old value to give, a caller waits at most so long for the run. The run goes on
+/// without it, so the arguments have to be owned.
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = 60, stale = "1h", max_wait = "200ms", key = "hits:{words}")]
+/// async fn hits(words: String) -> Result<Vec<u64>, String> { Ok(vec![]) }
+/// ```
+///
 /// # `detached`
 ///
 /// The function runs on a task of its own and so survives its caller: a request that times out
@@ -285,6 +342,64 @@ use proc_macro::TokenStream;
 /// #[cached(ttl = 60, detached, key = "report:{year}")]
 /// async fn report(year: u16) -> String { format!("all of {year}") }
 /// ```
+///
+/// Without it, a run leaves its caller only where there is a value to give meanwhile: with
+/// `stale`, `refresh_early` or `max_wait`, and if receiver and arguments are owned. That is told from how
+/// they are written (no `&` but `&'static`, no lifetime, no `impl Trait`, no type parameter of the function),
+/// and then rustc wants the body, the output and all they hold to be `Send + 'static`. Where they are not (an `Rc`,
+/// a `Cow<str>`, a recursive function), `detached = false` keeps each run with its caller.
+///
+/// ```
+/// # use larder::cached;
+/// #[cached(ttl = 60, stale = 30, detached = false, key = "words:{of}")]
+/// async fn words(of: u64) -> usize {
+///     let words = std::rc::Rc::new(of.to_string());
+///     tokio::task::yield_now().await;
+///     words.len()
+/// }
+/// ```
+///
+/// # `each`
+///
+/// For a function that loads many at once. Each element has an entry of its own, which it shares with
+/// any function of the same template and type of value; the body runs at most once, and its argument is
+/// then what had no entry, each element once.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use larder::cached;
+///
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct User;
+/// # struct Db;
+/// #[cached(ttl = 60, key = "user:{id}", each(id in ids), skip(db))]
+/// async fn load_users(db: &Db, ids: &[u64]) -> Result<HashMap<u64, User>, String> {
+///     // SELECT … WHERE id = ANY(…)
+/// #   Ok(ids.iter().map(|id| (*id, User)).collect())
+/// }
+///
+/// #[cached(ttl = 60, key = "user:{id}", skip(db))]
+/// async fn get_user(db: &Db, id: u64) -> Result<User, String> {
+///     // SELECT … WHERE id = …
+/// #   Ok(User)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), String> {
+/// # let db = Db;
+/// let users = load_users(&db, &[1, 2, 3]).await?;
+/// assert_eq!(users.len(), 3);
+/// get_user(&db, 2).await?;                // from memory
+/// load_users(&db, &[3, 4]).await?;        // the body runs with `[4]`
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The argument is a slice or a `Vec` of what is a [`KeyPart`](trait.KeyPart.html) and
+/// `Clone + Eq + Hash`; the function returns a `HashMap` with these as keys, or a `Result` of one. In `key`
+/// and `tags` an element goes by its name, a reference to it in a `name = expr`. One that the map
+/// lacks is a `None`, and stored only with `none_ttl`; `ttl` and `cache_if` by the value see one of the map's values.
+/// An `Err` is that of the whole call. What a caller gets is a [`Batch`](struct.Batch.html), whose verbs are
+/// for all of the elements.
 ///
 /// # `version`
 ///

@@ -44,6 +44,8 @@ pub(crate) struct Arg {
     pub(crate) name: Ident,
     /// `impl Trait`: the caller chooses the type.
     pub(crate) is_impl: bool,
+    /// What it is one of, if it is the element of a batch: a reference, then.
+    pub(crate) all: Option<Ident>,
 }
 
 #[derive(Clone)]
@@ -70,7 +72,7 @@ impl Function {
                     let mut names = Vec::new();
                     names_of(&arg.pat, &mut names);
                     let is_impl = matches!(*arg.ty, Type::ImplTrait(_));
-                    args.extend(names.into_iter().map(|name| Arg { name, is_impl }));
+                    args.extend(names.into_iter().map(|name| Arg { name, is_impl, all: None }));
                 }
             }
         }
@@ -109,7 +111,7 @@ impl Shape {
         closure.into_iter().for_each(|pat| names_of(pat, &mut own));
         let mut shape = self.clone();
         shape.args.retain(|arg| !own.contains(&arg.name));
-        shape.args.extend(own.into_iter().map(|name| Arg { name, is_impl: false }));
+        shape.args.extend(own.into_iter().map(|name| Arg { name, is_impl: false, all: None }));
         shape
     }
 
@@ -118,6 +120,12 @@ impl Shape {
         let output: Type = syn::parse2(self.output.clone()).ok()?;
         let value = inside(&output, "Result").unwrap_or(&output);
         Some(inside(value, "Option").unwrap_or(value).clone())
+    }
+
+    /// The `V` of `Result<HashMap<K, V>, E>` and `HashMap<K, V>`.
+    pub(crate) fn value_of_each(&self) -> Option<Type> {
+        let output: Type = syn::parse2(self.output.clone()).ok()?;
+        types_in(inside(&output, "Result").unwrap_or(&output), "HashMap")?.nth(1).cloned()
     }
 
     /// The output as a type that can be written in a body: `_` for what has no name in it. `None` if
@@ -145,7 +153,7 @@ impl Shape {
 }
 
 /// Input: `Result<impl IntoResponse, E>`. Output: `Result<_, E>`.
-fn infer_unnamed(ty: &mut Type) {
+pub(crate) fn infer_unnamed(ty: &mut Type) {
     match ty {
         Type::ImplTrait(_) => *ty = syn::parse_quote!(_),
         Type::Array(ty) => infer_unnamed(&mut ty.elem),
@@ -206,14 +214,18 @@ fn boxed_output(ty: &Type) -> Option<&Type> {
     })
 }
 
-fn inside<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+pub(crate) fn inside<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    types_in(ty, name)?.next()
+}
+
+fn types_in<'a>(ty: &'a Type, name: &str) -> Option<impl Iterator<Item = &'a Type>> {
     let Type::Path(path) = ty else { return None };
     let segment = path.path.segments.last().filter(|segment| segment.ident == name)?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
         return None;
     };
-    arguments.args.iter().find_map(|argument| match argument {
+    Some(arguments.args.iter().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
-    })
+    }))
 }

@@ -95,6 +95,9 @@ pub(crate) struct Counters {
     pub(crate) waiters: AtomicU64,
     /// Under a lock of the store, and no room is left in a stripe.
     pub(crate) evictions: AtomicU64,
+    /// As these, seldom.
+    pub(crate) stale: AtomicU64,
+    pub(crate) background: AtomicU64,
 }
 
 const STRIPES: usize = 32;
@@ -146,7 +149,8 @@ impl Counters {
     fn read(&self, number: u32) -> Option<FunctionStats> {
         let (cache_hits_memory, cache_misses) = (self.sum(Count::Hits), self.sum(Count::Misses));
         let cache_hits_redis = self.sum(Count::RedisHits);
-        if cache_hits_memory + cache_hits_redis + cache_misses == 0 {
+        let stale_served = self.stale.load(Relaxed);
+        if cache_hits_memory + cache_hits_redis + cache_misses + stale_served == 0 {
             return None;
         }
         // In this order, so that a run that ends meanwhile is not missing from those that began.
@@ -161,6 +165,8 @@ impl Counters {
             evictions: self.evictions.load(Relaxed),
             inflight_requests: runs.saturating_sub(ended),
             waiters: self.waiters.load(Relaxed),
+            stale_served,
+            background_runs: self.background.load(Relaxed),
             fills_refused: self.sum(Count::Refused),
             errors: self.sum(Count::Errors),
             run_time: Duration::from_nanos(self.sum(Count::RunNanos)),

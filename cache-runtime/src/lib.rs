@@ -21,7 +21,9 @@ mod sync;
 
 pub use blob::{Codec, Compression};
 pub use cache::{Cache, CacheBuilder, OnRestart, Options};
-pub use call::{Cacheable, Cached, Entry, Holds, IntoEntry, Shared, Source};
+pub use call::{
+    Batch, Cacheable, Cached, Entry, Holds, IntoEntry, Progress, Shared, Source, WarmReport, warm,
+};
 pub use change::{Invalidation, InvalidationBuilder};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};
@@ -34,15 +36,16 @@ pub use stats::{FunctionStats, RedisStats, Stats};
 pub mod __private {
     pub use crate::{
         call::{
-            AnyError, CallBuilder, CloneOfOutput, ClonedError, FromUnheld, NoPart, Outcome, Output,
-            Part, PartOf, ShapeOf, Success, TextError, call, call_on, clone_of, of, path_of,
-            type_name_of, unexpanded, unheld,
+            AnyError, BatchBuilder, CallBuilder, CloneOfOutput, ClonedError, EachOf, EachShape,
+            FromUnheld, NoPart, Outcome, Output, Part, PartOf, ShapeOf, Success, Target, TextError,
+            batch, batch_on, call, call_on, clone_of, of, path_of, type_name_of, unexpanded,
+            unexpanded_batch, unheld,
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
         remote::{
-            Answers, Fill, Found, Got, Hold, Leased, Memory, ReadStamps, Reason, Rejected, Remote,
-            Reply, Seen, Settlement, Tags, Token,
+            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
+            Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
         },
     };
 }

@@ -47,8 +47,13 @@ pub struct FunctionStats {
     pub cache_hits_redis: u64,
     /// Calls answered by no tier: they ran the function, or waited for a run.
     pub cache_misses: u64,
+    /// Calls answered with a value past its life, from memory or Redis.
+    pub stale_served: u64,
     /// Runs of the function under the cache.
     pub runs: u64,
+    /// Refreshes that went on without the call that began them. Not all of them came to a run: another
+    /// process may have been faster.
+    pub background_runs: u64,
     /// Entries that were pushed out because the store was full.
     pub evictions: u64,
     /// Runs under way at this moment.
@@ -76,11 +81,11 @@ impl Stats {
 }
 
 impl FunctionStats {
-    /// The share of calls that memory or Redis answered, from 0 to 1.
+    /// The share of calls that memory or Redis answered, also with stale values, from 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio is shown with three digits")]
     pub fn hit_rate(&self) -> f64 {
-        let hits = self.cache_hits_memory + self.cache_hits_redis;
+        let hits = self.cache_hits_memory + self.cache_hits_redis + self.stale_served;
         let calls = hits + self.cache_misses;
         if calls == 0 { 0.0 } else { hits as f64 / calls as f64 }
     }
@@ -90,13 +95,14 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.functions.iter().map(|row| row.function.len()).max().unwrap_or(0).max(8);
         write!(f, "{:width$}  {:>9}  {:>9}  {:>9}", "function", "memory", "redis", "misses")?;
-        write!(f, "  {:>6}  {:>9}", "hit %", "runs")?;
+        write!(f, "  {:>6}  {:>9}  {:>9}", "hit %", "stale", "runs")?;
         writeln!(f, "  {:>7}  {:>7}  {:>7}  {:>10}", "errors", "refused", "evicted", "run time")?;
         for row in &self.functions {
             let FunctionStats { function, cache_misses, runs, .. } = row;
             let (memory, redis) = (row.cache_hits_memory, row.cache_hits_redis);
+            let (rate, stale) = (100.0 * row.hit_rate(), row.stale_served);
             write!(f, "{function:width$}  {memory:>9}  {redis:>9}  {cache_misses:>9}")?;
-            write!(f, "  {:>6.1}  {runs:>9}", 100.0 * row.hit_rate())?;
+            write!(f, "  {rate:>6.1}  {stale:>9}  {runs:>9}")?;
             write!(f, "  {:>7}  {:>7}", row.errors, row.fills_refused)?;
             writeln!(f, "  {:>7}  {:>10}", row.evictions, format!("{:.1?}", row.run_time))?;
         }

@@ -6,14 +6,17 @@
 //! it takes effect or when it is answered, so that a test decides the order of every step.
 
 // Each test binary uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub(crate) mod client;
 pub(crate) mod dice;
+mod key;
 pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod origin;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod time;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,15 +27,15 @@ use std::{
 
 use larder::{
     __private::{
-        Answers, Fill, Found, Got, Hold, Leased, Memory, ReadStamps, Reason, Rejected, Remote,
-        Reply, Seen, Settlement, Tags, Token,
+        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason,
+        Remote, Reply, Seen, Settlement, Tags, Token,
     },
-    Codec, Error,
+    Error,
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::sync::{Semaphore, watch};
+
+use self::key::Key;
+pub(crate) use self::key::{KEPT, State, found, stale};
 
 /// A command of the seam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,27 +62,6 @@ pub(crate) enum At {
     Answered,
 }
 
-/// What a key is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum State {
-    #[default]
-    Absent,
-    Lease(Token),
-    /// A value, and the one who was elected to refresh it.
-    Value(Found, Option<Token>),
-    /// Writers are in the middle of a change, and whether anything else has changed the key since.
-    Hold(Vec<Token>, bool),
-    /// Of a tag.
-    Stamp(u64),
-}
-
-impl State {
-    /// As a process that no test plays would have held it.
-    pub(crate) fn held() -> Self {
-        Self::Hold(vec![Token(7)], false)
-    }
-}
-
 /// The server that all processes share.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -91,8 +73,8 @@ pub(crate) struct Server {
 #[derive(Debug, Default)]
 struct World {
     keys: BTreeMap<String, Key>,
-    /// Who, what and the key.
-    log: Vec<(String, String)>,
+    /// Who, what and the keys.
+    log: Vec<(String, Vec<String>)>,
     /// The newest stamp of a tag.
     stamp: u64,
     /// What was read of tags for what a token stands for.
@@ -106,146 +88,6 @@ struct World {
 pub(crate) enum Message {
     Invalidated(String),
     Cleared,
-}
-
-#[derive(Debug, Default)]
-struct Key {
-    state: State,
-    /// When those end by themselves who hold it.
-    ends: Vec<(Token, Instant)>,
-    stored: Option<Instant>,
-    /// Of the tags of a value.
-    stamps: Vec<u64>,
-    /// How often a waiter was woken.
-    wakes: u64,
-}
-
-impl Key {
-    /// What stands now: a value has aged, or its life is over.
-    fn state(&self) -> State {
-        if let State::Hold(tokens, contended) = &self.state {
-            let holds = |token: &&Token| {
-                self.ends.iter().all(|(of, end)| of != *token || Instant::now() < *end)
-            };
-            let holding: Vec<_> = tokens.iter().filter(holds).copied().collect();
-            return if holding.is_empty() {
-                State::Absent
-            } else {
-                State::Hold(holding, *contended)
-            };
-        }
-        let (State::Value(found, refresher), Some(stored)) = (&self.state, self.stored) else {
-            return self.state.clone();
-        };
-        let passed = stored.elapsed();
-        let life = found.life.saturating_sub(passed);
-        if life.is_zero() {
-            return State::Absent;
-        }
-        State::Value(Found { age: found.age + passed, life, ..found.clone() }, *refresher)
-    }
-
-    fn set(&mut self, state: State) {
-        self.stored = matches!(state, State::Value(..)).then(Instant::now);
-        self.state = state;
-    }
-
-    /// Whether the token is that of the lease or of the refresh.
-    fn stands(&self, token: Token) -> bool {
-        match self.state() {
-            State::Lease(stands) => stands == token,
-            State::Value(_, refresher) => refresher == Some(token),
-            State::Absent | State::Hold(..) | State::Stamp(_) => false,
-        }
-    }
-
-    fn lease(&mut self, token: Token, seen: Seen) -> Leased {
-        match (self.state(), seen) {
-            (State::Hold(..), _) => return Leased::Held,
-            (State::Value(found, _), Seen::Nothing) => return Leased::Found(found),
-            (State::Value(found, _), Seen::Refresh) => {
-                self.set(State::Value(found, Some(token)));
-                return Leased::Granted;
-            }
-            // With the token that stands it renews.
-            (State::Lease(stands), Seen::Nothing | Seen::Rejected(_)) if stands != token => {
-                return Leased::Busy;
-            }
-            (State::Absent | State::Lease(_) | State::Value(..) | State::Stamp(_), _) => {}
-        }
-        self.set(State::Lease(token));
-        Leased::Granted
-    }
-
-    fn fill(&mut self, token: Token, value: Fill, stamps: Vec<u64>) -> bool {
-        self.wakes += 1;
-        let stands = self.stands(token);
-        if stands {
-            self.set(State::Value(stored(value), None));
-            self.stamps = stamps;
-        }
-        stands
-    }
-
-    fn release(&mut self, token: Token) -> bool {
-        let stands = self.stands(token);
-        if stands {
-            self.wakes += 1;
-            let kept = match self.state() {
-                State::Value(found, _) => State::Value(found, None),
-                _ => State::Absent,
-            };
-            self.set(kept);
-        }
-        stands
-    }
-
-    /// A hold outlives it.
-    fn invalidate(&mut self) {
-        self.wakes += 1;
-        match &mut self.state {
-            State::Hold(_, contended) => *contended = true,
-            _ => self.set(State::Absent),
-        }
-    }
-
-    fn hold(&mut self, token: Token, term: Duration, still: bool) {
-        self.wakes += 1;
-        let end = Instant::now() + term;
-        match &mut self.state {
-            State::Hold(tokens, _) if tokens.contains(&token) => {}
-            State::Hold(tokens, contended) => {
-                tokens.push(token);
-                *contended = true;
-            }
-            _ => self.set(State::Hold(vec![token], still)),
-        }
-        match self.ends.iter_mut().find(|(of, _)| *of == token) {
-            Some((_, ends)) => *ends = end.max(*ends),
-            None => self.ends.push((token, end)),
-        }
-    }
-
-    fn settle(&mut self, token: Token, value: Option<Fill>, stamps: Vec<u64>) -> bool {
-        self.wakes += 1;
-        let State::Hold(tokens, contended) = &mut self.state else {
-            self.set(State::Absent);
-            return false;
-        };
-        if !tokens.contains(&token) {
-            *contended = true;
-            return false;
-        }
-        tokens.retain(|other| *other != token);
-        if !tokens.is_empty() {
-            return false;
-        }
-        let was_alone = !*contended;
-        let value = value.filter(|_| was_alone);
-        self.stamps = stamps;
-        self.set(value.map_or(State::Absent, |value| State::Value(stored(value), None)));
-        was_alone
-    }
 }
 
 impl Server {
@@ -344,15 +186,27 @@ impl Server {
         });
     }
 
+    /// As if such a process had failed to refresh the value of the key: for so long nobody does.
+    pub(crate) fn pause(&self, key: &str, pause: Duration) {
+        self.change(key, |key| key.pause(pause));
+    }
+
     /// What was sent so far, as in `a GET`, whatever the key.
     pub(crate) fn log(&self) -> Vec<String> {
         self.world.lock().unwrap().log.iter().map(|(entry, _)| entry.clone()).collect()
     }
 
-    /// What was sent about one key.
+    /// What was sent about one key, also together with others.
     pub(crate) fn log_of(&self, key: &str) -> Vec<String> {
         let world = self.world.lock().unwrap();
-        world.log.iter().filter(|(_, of)| of == key).map(|(entry, _)| entry.clone()).collect()
+        let is_of = |keys: &[String]| keys.iter().any(|of| of == key);
+        world.log.iter().filter(|(_, of)| is_of(of)).map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// The keys of each command that was sent as this, as in `a MGET`.
+    pub(crate) fn keys_of(&self, sent: &str) -> Vec<Vec<String>> {
+        let world = self.world.lock().unwrap();
+        world.log.iter().filter(|(entry, _)| entry == sent).map(|(_, keys)| keys.clone()).collect()
     }
 
     /// Forgets what was sent so far.
@@ -363,15 +217,16 @@ impl Server {
     fn change<R>(&self, key: &str, change: impl FnOnce(&mut Key) -> R) -> R {
         let mut world = self.world.lock().unwrap();
         let key = world.keys.entry(key.to_owned()).or_default();
-        // Who holds it no more is gone.
-        key.state = match key.state() {
-            state @ (State::Hold(..) | State::Absent) => state,
-            _ => key.state.clone(),
-        };
+        key.expire();
         let result = change(key);
         drop(world);
         self.changes.send_replace(());
         result
+    }
+
+    /// Whether a waiter was last woken because nobody runs for the key any more.
+    fn was_given_back(&self, key: &str) -> bool {
+        self.world.lock().unwrap().keys.get(key).is_some_and(|key| key.was_given_back == key.wakes)
     }
 
     fn wakes(&self, key: &str) -> u64 {
@@ -469,7 +324,7 @@ impl Process {
         gate
     }
 
-    /// From now on invalidations and settlements of this key are refused.
+    /// From now on whatever would change this key is refused.
     pub(crate) fn refuse(&self, key: &str) {
         self.refused.lock().unwrap().push(key.to_owned());
     }
@@ -477,6 +332,11 @@ impl Process {
     /// From now on nothing is refused.
     pub(crate) fn refuse_nothing(&self) {
         self.refused.lock().unwrap().clear();
+    }
+
+    fn refused(&self, key: &str) -> Result<(), Error> {
+        let is_refused = self.refused.lock().unwrap().iter().any(|refused| refused == key);
+        if is_refused { Err(Error::Refused) } else { Ok(()) }
     }
 
     /// From now on who waits looks by itself, so often.
@@ -520,6 +380,11 @@ impl Process {
     /// From now on messages wait until the test delivers them.
     pub(crate) fn keep_messages(&self) {
         *self.link.lock().unwrap() = Link::Late(Vec::new());
+    }
+
+    /// Whether messages wait.
+    pub(crate) fn keeps_messages(&self) -> bool {
+        matches!(*self.link.lock().unwrap(), Link::Late(_))
     }
 
     /// The messages that wait, in their order.
@@ -591,8 +456,13 @@ impl Process {
     }
 
     fn log(&self, command: &str, key: &str) {
+        self.log_all(command, vec![key.to_owned()]);
+    }
+
+    /// One command about several keys.
+    fn log_all(&self, command: &str, keys: Vec<String>) {
         let entry = format!("{} {command}", self.name);
-        self.server.world.lock().unwrap().log.push((entry, key.to_owned()));
+        self.server.world.lock().unwrap().log.push((entry, keys));
     }
 
     async fn pass(&self, verb: Verb, at: At) -> Result<(), Error> {
@@ -660,24 +530,26 @@ impl Process {
         if self.pass(verb, At::Sent).await.is_err() {
             return failed();
         }
-        let refused = self.refused.lock().unwrap().clone();
         let answers = items.into_iter().map(|(key, item)| {
-            if refused.contains(&key) { Err(Error::Refused) } else { Ok(apply(&key, item)) }
+            self.refused(&key)?;
+            Ok(apply(&key, item))
         });
         let answers = answers.collect();
         if self.pass(verb, At::Answered).await.is_err() { failed() } else { answers }
     }
 }
 
+/// Leases that nobody may learn of: the tier gives them back.
 struct GiveBack<'a> {
     server: &'a Server,
-    key: &'a str,
-    token: Token,
+    leases: Vec<Lease>,
 }
 
 impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
-        self.server.change(self.key, |key| key.release(self.token));
+        for Lease { key, token } in self.leases.drain(..) {
+            self.server.change(&key, |key| key.release(token, Duration::ZERO));
+        }
     }
 }
 
@@ -692,19 +564,198 @@ fn within_time<'a, T: Send + 'a>(
     })
 }
 
+/// The same of a list.
+fn all_within_time<'a, T: Send + 'a>(
+    within: Duration,
+    count: usize,
+    asked: impl Future<Output = Vec<Result<T, Error>>> + Send + 'a,
+) -> Answers<'a, T> {
+    Box::pin(async move {
+        let late = |_| (0..count).map(|_| Err(Error::Timeout { budget: within })).collect();
+        tokio::time::timeout(within, asked).await.unwrap_or_else(late)
+    })
+}
+
+/// None of these has an answer.
+fn failed<T>(count: usize) -> Vec<Result<T, Error>> {
+    (0..count).map(|_| Err(Error::Unavailable)).collect()
+}
+
 impl Process {
-    /// Reads the stamps of tags of an entry, in the way that `read` does.
-    async fn stamps(
+    /// Reads the stamps of the tags of these entries at once.
+    async fn stamps(&self, keys: Vec<String>) -> Result<(), Error> {
+        self.log_all("MGET", keys);
+        self.pass(Verb::Stamps, At::Sent).await
+    }
+
+    /// What stands there of a value, and the stamps that it carries.
+    fn seen(&self, key: &str) -> Option<(Found, Vec<u64>)> {
+        Some((self.server.value(key)?, self.server.stamps_of(key)))
+    }
+
+    async fn read(&self, reads: Vec<ReadOf>) -> Vec<Result<(Got, ReadStamps), Error>> {
+        let count = reads.len();
+        if self.pass(Verb::Get, At::Sent).await.is_err() {
+            return failed(count);
+        }
+        let seen: Vec<_> = reads.iter().map(|read| self.seen(&read.key)).collect();
+        if self.pass(Verb::Get, At::Answered).await.is_err() {
+            return failed(count);
+        }
+        let is_of_known = |(seen, read): (&Option<(Found, Vec<u64>)>, &ReadOf)| {
+            seen.as_ref().is_none_or(|(_, stamps)| read.tags.known() == Some(stamps))
+        };
+        let known: Vec<_> = seen.iter().zip(&reads).map(is_of_known).collect();
+        let unknown = reads.iter().zip(&known).filter(|(_, is_known)| !**is_known);
+        let unknown: Vec<_> = unknown.map(|(read, _)| read.key.clone()).collect();
+        let mut currents = Vec::new();
+        let mut is_refused = false;
+        if !unknown.is_empty() {
+            // To be asked for before they are read.
+            let tags: Vec<_> = reads.iter().map(|read| read.tags.keys()).collect();
+            is_refused = self.stamps(unknown).await.is_err();
+            currents = tags.iter().map(|tags| self.server.stamps(tags)).collect();
+            is_refused |= self.pass(Verb::Stamps, At::Answered).await.is_err();
+        }
+        let mut currents = currents.into_iter();
+        let mut answers = Vec::with_capacity(count);
+        for (seen, is_known) in seen.into_iter().zip(known) {
+            let current = currents.next().unwrap_or_default();
+            answers.push(match seen {
+                None => Ok((Got::Nothing, None)),
+                Some((found, _)) if is_known => Ok((Got::Found(found), None)),
+                Some(_) if is_refused => Err(Error::Unavailable),
+                Some((found, stamps)) if current.as_ref() == Some(&stamps) => {
+                    Ok((Got::Found(found), current))
+                }
+                Some((found, _)) => Ok((Got::Rejected(key::seen(&found)), current)),
+            });
+        }
+        answers
+    }
+
+    async fn ask(&self, asks: Vec<Ask>) -> Vec<Result<(Leased, ReadStamps), Error>> {
+        let count = asks.len();
+        for Ask { lease, seen, .. } in &asks {
+            let command = match seen {
+                Seen::Nothing => "LEASE",
+                Seen::Early => "LEASE early",
+                Seen::Rejected(_) => "LEASE rejected",
+                Seen::Refresh => "LEASE refresh",
+            };
+            self.log(command, &lease.key);
+        }
+        // What nobody learns of is given back by the tier.
+        let asked = asks.iter().map(|ask| ask.lease.clone()).collect();
+        let mut granted = GiveBack { server: &self.server, leases: asked };
+        if self.pass(Verb::Lease, At::Sent).await.is_err() {
+            return failed(count);
+        }
+        let lease = |Ask { lease: Lease { key, token }, seen, .. }: &Ask| {
+            self.refused(key)?;
+            Ok(self.server.change(key, |state| {
+                let leased = state.lease(*token, seen);
+                if matches!(leased, Leased::Busy | Leased::Stale { .. }) {
+                    // Who is told to wait is woken by whatever comes from here on.
+                    self.awaited.lock().unwrap().insert(key.clone(), state.wakes);
+                }
+                leased
+            }))
+        };
+        let answers: Vec<_> = asks.iter().map(lease).collect();
+        if self.pass(Verb::Lease, At::Answered).await.is_err() {
+            return failed(count);
+        }
+        let is_granted =
+            |leased: &Result<Leased, Error>| matches!(leased, Ok(Leased::Granted { .. }));
+        let mut which = answers.iter().map(is_granted);
+        granted.leases.retain(|_| which.next().unwrap_or_default());
+        let tagged = asks.iter().filter(|ask| !ask.tags.is_empty());
+        let tagged: Vec<_> = tagged.map(|ask| ask.lease.key.clone()).collect();
+        let mut stamps = Vec::new();
+        let mut is_refused = false;
+        if !tagged.is_empty() {
+            let tags: Vec<_> = asks.iter().map(|ask| ask.tags.keys()).collect();
+            is_refused = self.stamps(tagged).await.is_err();
+            let read = |(tags, leased): (&Vec<String>, &Result<Leased, Error>)| {
+                let is_seeded = is_granted(leased) && !is_refused;
+                if is_seeded { self.server.seeded(tags) } else { self.server.stamps(tags) }
+            };
+            stamps = tags.iter().zip(&answers).map(read).collect();
+            is_refused |= self.pass(Verb::Stamps, At::Answered).await.is_err();
+        }
+        let mut stamps = stamps.into_iter();
+        let (mut again, mut at_again) = (Vec::new(), Vec::new());
+        let mut resolved = Vec::with_capacity(count);
+        for (at, (ask, leased)) in asks.into_iter().zip(answers).enumerate() {
+            let read = stamps.next().unwrap_or_default();
+            let Lease { key, token } = &ask.lease;
+            resolved.push(match leased {
+                Err(error) => Err(error),
+                Ok(_) if is_refused && !ask.tags.is_empty() => Err(Error::Unavailable),
+                Ok(Leased::Granted { .. }) if read.is_none() && !ask.tags.is_empty() => {
+                    Ok((Leased::Held, None))
+                }
+                Ok(leased @ Leased::Granted { .. }) => {
+                    let tags = ask.tags.keys().into_iter().zip(read.iter().flatten().copied());
+                    self.server.world.lock().unwrap().read.insert(*token, tags.collect());
+                    granted.leases.retain(|lease| lease.token != *token);
+                    Ok((leased, read))
+                }
+                Ok(Leased::Found(found) | Leased::Stale { found, .. })
+                    if !ask.tags.is_empty() && read != Some(self.server.stamps_of(key)) =>
+                {
+                    // It asks once more.
+                    at_again.push(at);
+                    again.push(Ask { seen: Seen::Rejected(key::seen(&found)), ..ask });
+                    Ok((Leased::Busy, None))
+                }
+                Ok(leased) => Ok((leased, read)),
+            });
+        }
+        if !again.is_empty() {
+            let answers = Box::pin(self.ask(again)).await;
+            for (at, answer) in at_again.into_iter().zip(answers) {
+                resolved[at] = answer;
+            }
+        }
+        resolved
+    }
+
+    /// Ends leases, and says of which the token stood, and the stamps are what they were.
+    async fn end<T: Send>(
         &self,
-        key: &str,
-        tags: &[String],
-        read: impl FnOnce(&Server, &[String]) -> ReadStamps,
-    ) -> Result<ReadStamps, Error> {
-        self.log("MGET", key);
-        self.pass(Verb::Stamps, At::Sent).await?;
-        let stamps = read(&self.server, tags);
-        self.pass(Verb::Stamps, At::Answered).await?;
-        Ok(stamps)
+        command: &str,
+        verb: Verb,
+        leases: Vec<(Lease, T)>,
+        effect: impl Fn(&mut Key, Token, T, Vec<u64>) -> bool + Send,
+    ) -> Vec<Result<bool, Error>> {
+        let count = leases.len();
+        for (Lease { key, .. }, _) in &leases {
+            self.log(command, key);
+        }
+        let with_stamps = |(lease, with): (Lease, T)| {
+            let (tags, stamps): (Vec<_>, Vec<_>) =
+                self.server.read(lease.token).into_iter().unzip();
+            (lease, with, tags, stamps)
+        };
+        let leases: Vec<_> = leases.into_iter().map(with_stamps).collect();
+        if self.pass(verb, At::Sent).await.is_err() {
+            return failed(count);
+        }
+        let mut ended = Vec::with_capacity(count);
+        for (Lease { key, token }, with, tags, stamps) in leases {
+            let end = |key: &mut Key| effect(key, token, with, stamps.clone());
+            let stood = self.refused(&key).map(|()| self.server.change(&key, end));
+            ended.push((stood, tags, stamps));
+        }
+        if self.pass(verb, At::Answered).await.is_err() {
+            return failed(count);
+        }
+        let is_current = |(stood, tags, stamps): (Result<bool, _>, Vec<_>, _)| {
+            Ok(stood? && self.server.stamps(&tags) == Some(stamps))
+        };
+        ended.into_iter().map(is_current).collect()
     }
 }
 
@@ -717,107 +768,47 @@ impl Remote for Process {
     ) -> Reply<'a, (Got, ReadStamps)> {
         within_time(within, async move {
             self.log("GET", key);
-            self.pass(Verb::Get, At::Sent).await?;
-            let (found, stamps) = (self.server.value(key), self.server.stamps_of(key));
-            self.pass(Verb::Get, At::Answered).await?;
-            let Some(found) = found else {
-                return Ok((Got::Nothing, None));
-            };
-            if tags.known() == Some(&*stamps) {
-                return Ok((Got::Found(found), None));
-            }
-            let current = self.stamps(key, &tags.keys(), Server::stamps).await?;
-            let is_of = current.as_ref() == Some(&stamps);
-            let got = if is_of { Got::Found(found) } else { rejected(&found) };
-            Ok((got, current))
+            let read = ReadOf { key: key.to_owned(), tags: tags.clone() };
+            self.read(vec![read]).await.remove(0)
         })
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        token: Token,
-        seen: Seen,
-        tags: &'a Tags,
-        within: Duration,
-    ) -> Reply<'a, (Leased, ReadStamps)> {
-        within_time(within, async move {
-            self.log(
-                match &seen {
-                    Seen::Nothing => "LEASE",
-                    Seen::Rejected(_) => "LEASE rejected",
-                    Seen::Refresh => "LEASE refresh",
-                },
-                key,
-            );
-            let effect = |state: &mut Key| {
-                let leased = state.lease(token, seen);
-                if leased == Leased::Busy {
-                    // Who is told to wait is woken by whatever comes from here on.
-                    self.awaited.lock().unwrap().insert(key.to_owned(), state.wakes);
-                }
-                leased
-            };
-            // A lease that nobody learns of is given back by the tier.
-            let granted = GiveBack { server: &self.server, key, token };
-            let leased = self.send(Verb::Lease, key, effect).await?;
-            if tags.is_empty() {
-                std::mem::forget(granted);
-                return Ok((leased, None));
-            }
-            let keys = tags.keys();
-            if leased != Leased::Granted {
-                std::mem::forget(granted);
-                let current = self.stamps(key, &keys, Server::stamps).await?;
-                let is_dead = current != Some(self.server.stamps_of(key));
-                return Ok(match leased {
-                    Leased::Found(found) if is_dead => {
-                        // It would ask once more.
-                        let Got::Rejected(seen) = rejected(&found) else { unreachable!() };
-                        return self.lease(key, token, Seen::Rejected(seen), tags, within).await;
-                    }
-                    leased => (leased, current),
-                });
-            }
-            let Some(stamps) = self.stamps(key, &keys, Server::seeded).await? else {
-                return Ok((Leased::Held, None));
-            };
-            std::mem::forget(granted);
-            let tags = keys.into_iter().zip(stamps.clone()).collect();
-            self.server.world.lock().unwrap().read.insert(token, tags);
-            Ok((leased, Some(stamps)))
+    fn get_all(&self, reads: Vec<ReadOf>, within: Duration) -> Answers<'_, (Got, ReadStamps)> {
+        all_within_time(within, reads.len(), async move {
+            self.log_all("MGET", reads.iter().map(|read| read.key.clone()).collect());
+            self.read(reads).await
         })
+    }
+
+    fn lease(&self, asks: Vec<Ask>, within: Duration) -> Answers<'_, (Leased, ReadStamps)> {
+        all_within_time(within, asks.len(), self.ask(asks))
     }
 
     fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
         Box::pin(async move {
             self.log("RENEW", key);
-            self.send(Verb::Lease, key, |key| key.stands(token)).await
+            self.pass(Verb::Lease, At::Sent).await?;
+            let stands = self.server.change(key, |key| key.renew(token));
+            self.pass(Verb::Lease, At::Answered).await?;
+            Ok(stands)
         })
     }
 
-    fn fill<'a>(
-        &'a self,
-        key: &'a str,
-        token: Token,
-        value: Fill,
-        within: Duration,
-    ) -> Reply<'a, bool> {
-        within_time(within, async move {
-            self.log("FILL", key);
-            let (keys, stamps): (Vec<_>, Vec<_>) = self.server.read(token).into_iter().unzip();
-            let then = Some(stamps.clone());
-            let is_stored =
-                self.send(Verb::Fill, key, |key| key.fill(token, value, stamps)).await?;
-            Ok(is_stored && self.server.stamps(&keys) == then)
-        })
+    fn fill(&self, fills: Vec<(Lease, Fill)>, within: Duration) -> Answers<'_, bool> {
+        let fill = |key: &mut Key, token, value, stamps| key.fill(token, value, stamps);
+        all_within_time(within, fills.len(), self.end("FILL", Verb::Fill, fills, fill))
     }
 
-    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool> {
-        Box::pin(async move {
-            self.log("RELEASE", key);
-            self.send(Verb::Release, key, |key| key.release(token)).await
-        })
+    fn release(&self, leases: Vec<Lease>, pause: Duration) -> Answers<'_, bool> {
+        let leases = leases.into_iter().map(|lease| (lease, ())).collect();
+        let release = move |key: &mut Key, token, (), _| key.release(token, pause);
+        Box::pin(self.end("RELEASE", Verb::Release, leases, release))
+    }
+
+    fn give_back(&self, leases: Vec<Lease>) -> Answers<'_, bool> {
+        let leases = leases.into_iter().map(|lease| (lease, ())).collect();
+        let give_back = |key: &mut Key, token, (), _| key.give_back(token);
+        Box::pin(self.end("RELEASE", Verb::Release, leases, give_back))
     }
 
     fn invalidate<'a>(&'a self, keys: &'a [String]) -> Answers<'a, ()> {
@@ -885,7 +876,7 @@ impl Remote for Process {
                 }
             }
             self.pass(Verb::Changed, At::Answered).await?;
-            Ok(Reason::Woken)
+            Ok(if self.server.was_given_back(key) { Reason::Poll } else { Reason::Woken })
         })
     }
 
@@ -900,33 +891,5 @@ impl Remote for Process {
             self.server.tell(self.name, &Message::Cleared);
             self.pass(Verb::Clear, At::Answered).await
         })
-    }
-}
-
-/// What a reader says it has seen.
-fn rejected(found: &Found) -> Got {
-    Got::Rejected(Rejected(found.payload.to_vec()))
-}
-
-/// A value as another build of the program would have stored it.
-pub(crate) fn found(payload: &str, fingerprint: u64) -> Found {
-    Found {
-        payload: payload.as_bytes().to_vec().into(),
-        codec: Codec::Json,
-        negative: false,
-        fingerprint,
-        age: Duration::ZERO,
-        life: Duration::from_secs(60),
-    }
-}
-
-fn stored(value: Fill) -> Found {
-    Found {
-        payload: value.payload.into(),
-        codec: value.codec,
-        negative: value.negative,
-        fingerprint: value.fingerprint,
-        age: value.age,
-        life: value.life,
     }
 }

@@ -8,7 +8,8 @@ use syn::{
 };
 
 use super::{
-    Dur, Given, Names, Tpl, Value, boolean, dur, expr, flag, krate, option, pieces, tpl, ungrouped,
+    Dur, Each, Freshness, Given, Names, Tpl, Value, boolean, dur, each::each, expr, flag, krate,
+    option, pieces, tpl, ungrouped,
 };
 use crate::errors::Errors;
 
@@ -27,7 +28,11 @@ pub(crate) struct CachedArgs {
     pub(crate) local: Option<Local>,
     /// `remote = false`, at its option.
     pub(crate) not_remote: Option<Span>,
-    pub(crate) detached: Option<Span>,
+    pub(crate) freshness: Freshness,
+    pub(crate) detached: Option<Detached>,
+    /// Whether there is an `each`; what is in it may be an error.
+    pub(crate) is_batch: bool,
+    pub(crate) each: Option<Each>,
     pub(crate) version: Option<u32>,
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: Option<Path>,
@@ -51,6 +56,14 @@ pub(crate) enum Local {
     Not,
 }
 
+/// Whether each run leaves its caller, or none does; where that is said.
+#[derive(Clone, Copy)]
+pub(crate) enum Detached {
+    Always(Span),
+    /// `detached = false`
+    Never(Span),
+}
+
 /// Each of them is a stamp to compare with every read.
 const MOST_TAGS: usize = 8;
 
@@ -59,7 +72,7 @@ const KEY_TAKES: &str = "`key` takes a template; write for example `key = \"user
 
 const TAGS_TAKE: &str = "`tags` takes templates; write for example `tags(\"team:{team}\")`";
 
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 20] = [
     "ttl",
     "jitter",
     "key",
@@ -71,9 +84,14 @@ const OPTIONS: [&str; 15] = [
     "tags_strict",
     "local",
     "remote",
+    "stale",
+    "stale_if_error",
+    "refresh_early",
+    "max_wait",
     "detached",
     "version",
     "cache",
+    "each",
     "crate",
 ];
 
@@ -98,6 +116,8 @@ impl CachedArgs {
             let message = "`tags_strict` has no tags to read; add `tags(\"team:{team}\")`";
             errors.at(strict, message);
         }
+        args.freshness.check(&names, errors);
+        args.is_batch = names.were_meant("each");
         args
     }
 
@@ -123,14 +143,20 @@ impl CachedArgs {
                 }
                 self.not_remote = Some(name.span());
             }
+            "stale" | "stale_if_error" | "refresh_early" | "max_wait" => {
+                self.freshness.set(&name, value)?;
+            }
             "detached" => match value {
-                Value::Flag => self.detached = Some(name.span()),
-                Value::Is(value) if boolean(&value) == Some(false) => {}
+                Value::Flag => self.detached = Some(Detached::Always(name.span())),
+                Value::Is(value) if boolean(&value) == Some(false) => {
+                    self.detached = Some(Detached::Never(name.span()));
+                }
                 _ => {
                     let message = "`detached` stands alone, or is `detached = false`";
                     return Err(syn::Error::new(name.span(), message));
                 }
             },
+            "each" => self.each = Some(each(&name, value)?),
             "version" => self.version = Some(version(&expr(&name, value, "1")?)?),
             "cache" => self.cache = Some(expr(&name, value, "self.cache")?),
             _ => self.krate = Some(krate(&name, value)?),

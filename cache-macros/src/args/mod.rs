@@ -2,6 +2,8 @@
 
 mod cached;
 mod change;
+mod each;
+mod freshness;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -12,8 +14,10 @@ use syn::{
     spanned::Spanned as _,
 };
 
-pub(crate) use cached::{CachedArgs, Jitter, Local, Ttl};
+pub(crate) use cached::{CachedArgs, Detached, Jitter, Local, Ttl};
 pub(crate) use change::{After, Before, InvalidatesArgs, UpdatesArgs, head};
+pub(crate) use each::Each;
+pub(crate) use freshness::Freshness;
 
 use crate::errors::{Errors, did_you_mean, nearest};
 
@@ -246,10 +250,10 @@ fn dur(option: &str, value: &Expr) -> syn::Result<Dur> {
         }
     };
     if millis == 0 {
-        let instead = if option == "ttl" {
-            "leave the attribute out, or use `uncached()`"
-        } else {
-            "leave it out"
+        let instead = match option {
+            "ttl" => "leave the attribute out, or use `uncached()`",
+            "max_wait" => "leave it out, for `stale` does not wait",
+            _ => "leave it out",
         };
         let message = format_args!("`{option}` is zero; {instead}");
         return Err(syn::Error::new_spanned(value, message));

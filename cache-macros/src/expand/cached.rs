@@ -2,10 +2,18 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Path, spanned::Spanned as _};
 
-use super::{at_output, parts::Parts};
+use super::{
+    at_output,
+    batch::{elements_and_key, load},
+    handle::Handle,
+    parts::Parts,
+    run::{check_leaving, or_run},
+    site::{site, tags_of_site},
+};
 use crate::{
-    args::{CachedArgs, Jitter, Local, Ttl},
-    check::{check_key, check_names, check_output, check_owned},
+    args::{CachedArgs, Ttl},
+    check::{check_key, check_names, check_output},
+    elements::Elements,
     errors::Errors,
     signature::{Asyncness, Function, Shape},
     template::{Of, Template},
@@ -35,22 +43,35 @@ pub(super) fn expand(
     run: &TokenStream,
     errors: &mut Errors,
 ) -> TokenStream {
-    if args.detached.is_some() {
-        let message = "a detached call outlives its caller, so its arguments must be owned";
-        check_owned(function, message, errors);
+    let each = args.each.as_ref();
+    let elements = each.and_then(|each| Elements::of(each, function, shape, errors));
+    if let Some(elements) = &elements {
+        elements.check_common(args, errors);
     }
+    check_leaving(args, function, elements.as_ref(), errors);
     let template = args.key.as_ref().and_then(|key| errors.keep(Template::parse(key, Of::Key)));
+    let tags = args.tags.iter().filter_map(|tag| errors.keep(Template::parse(tag, Of::Tag)));
+    let tags: Vec<Template> = tags.collect();
     check_output(args, shape, errors);
-    check_key(args, template.as_ref(), shape, errors);
-    let mut tags = Vec::new();
-    for tag in &args.tags {
-        if let Some(tag) = errors.keep(Template::parse(tag, Of::Tag)) {
-            check_names(&tag, shape, errors);
-            tags.push(tag);
+    let of_key = elements.as_ref().map(|elements| elements.shape_of_one(shape));
+    let of_key = of_key.as_ref().unwrap_or(shape);
+    // Without its elements there is an error about a batch already, and no use in others.
+    if !args.is_batch || elements.is_some() {
+        check_key(args, template.as_ref(), of_key, errors);
+        for tag in &tags {
+            check_names(tag, of_key, errors);
         }
     }
-    let call = call(args, krate, template.as_ref(), &tags, shape);
-    emit(args, krate, function, shape, &call, run)
+    let key = Key { template: template.as_ref(), tags: &tags, shape: of_key };
+    let call = call(args, krate, &key, elements.as_ref());
+    emit(args, krate, function, shape, elements.as_ref(), &call, run)
+}
+
+/// What a key is made of.
+struct Key<'a> {
+    template: Option<&'a Template>,
+    tags: &'a [Template],
+    shape: &'a Shape,
 }
 
 fn emit(
@@ -58,31 +79,30 @@ fn emit(
     krate: &Path,
     function: &Function,
     shape: &Shape,
+    elements: Option<&Elements>,
     call: &TokenStream,
     run: &TokenStream,
 ) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
-    let output = &shape.output;
     let at_output = at_output(shape);
-    let or_else = match args.detached {
-        Some(span) => Ident::new("or_spawn", span),
-        None if has_knobs(args) => Ident::new("or_else_by", at_output),
-        None => Ident::new("or_else", at_output),
-    };
-    let or_else = quote_spanned!(at_output=> __call.#or_else);
-    let run = quote_spanned!(body.span()=> async move { #run });
+    let or_run = or_run(args, function, elements, shape);
     let mut sig = sig.clone();
+    let run = if let Some(elements) = elements {
+        elements.remove_mut(&mut sig);
+        load(elements, body.span(), run)
+    } else {
+        quote_spanned!(body.span()=> async move { #run })
+    };
+    let at_run = Span::mixed_site().located_at(or_run.span());
+    let call_and_run = quote_spanned!(at_run=> __call.#or_run(#run));
     let value = match shape.asyncness {
         Asyncness::Native => {
             sig.asyncness = None;
-            // The edition of the `impl` decides what it captures: ours, whatever the user's is.
-            sig.output = syn::parse_quote_spanned!(at_output=>
-                -> #krate::Cached<impl ::core::future::Future<Output = #output>>
-            );
-            quote_spanned!(at_output=> #or_else(#run))
+            sig.output = Handle::of(args).returned(krate, shape, at_output);
+            call_and_run
         }
         Asyncness::Boxed => quote_spanned!(Span::mixed_site()=>
-            ::std::boxed::Box::pin(#or_else(#run))
+            ::std::boxed::Box::pin(#call_and_run)
         ),
     };
     let is_inlined = attrs.iter().any(|attr| attr.path().is_ident("inline"));
@@ -99,20 +119,14 @@ fn emit(
     )
 }
 
-/// Whether something decides that the site, which is a constant, cannot hold.
-fn has_knobs(args: &CachedArgs) -> bool {
-    let has_fixed_ttl = matches!(args.ttl, None | Some(Ttl::Fixed(_)));
-    !has_fixed_ttl || args.cache_if.is_some() || args.share_error.is_some()
-}
-
 /// The block that makes a call of the arguments, without the body.
 fn call(
     args: &CachedArgs,
     krate: &Path,
-    template: Option<&Template>,
-    tags: &[Template],
-    shape: &Shape,
+    key: &Key<'_>,
+    elements: Option<&Elements>,
 ) -> TokenStream {
+    let Key { template, tags, shape } = *key;
     let output = &shape.output;
     let private = quote!(#krate::__private);
     let mut parts = Parts::new(&private, shape);
@@ -130,102 +144,63 @@ fn call(
         (false, false) => "tagged_shape",
         (true, false) => "tagged_memory_shape",
     };
-    let shape_of = Ident::new(shape_of, at_output);
-    let sharing = match &args.share_error {
-        Some(copy) => quote_spanned!(at_output=> .share_error(#copy)),
-        None => quote!(),
-    };
-    let start = format_ident!("{}", if args.cache.is_some() { "call_on" } else { "call" });
-    let on = args.cache.as_ref().map(|cache| quote_spanned!(cache.span()=> &#cache,));
-    let ttl = match &args.ttl {
-        Some(Ttl::Of(ttl)) => {
-            let set = Ident::new("ttl", ttl.span());
-            quote_spanned!(at_output=> .#set(#ttl))
-        }
-        Some(Ttl::By(ttl)) => quote_spanned!(at_output=> .ttl_by(#ttl)),
-        Some(Ttl::Fixed(_)) | None => quote!(),
-    };
-    let cache_if =
-        args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
-    let none_ttl = args.none_ttl.map(|_| quote_spanned!(at_output=> __call.none_ttl();));
-    let shape = quote_spanned!(at_output=> (&&&&#private::Output::<#output>::OF).#shape_of());
-    quote_spanned!(at_output=> {
-        #[allow(unused_imports)]
-        use #private::{
-            AnyError as _, ClonedError as _, NoPart as _, PartOf as _, ShapeOf as _, TextError as _,
-        };
-        static __SITE: #private::Site = #private::Site::new()#site #tags_of_site;
+    let key = quote_spanned!(at_output=>
         #[allow(unused_mut)]
         let mut __key = #private::KeyBytes::new();
         #key
+    );
+    let (start, statements, key, shape) = match elements {
+        None => {
+            let shape_of = Ident::new(shape_of, at_output);
+            let shape =
+                quote_spanned!(at_output=> (&&&&#private::Output::<#output>::OF).#shape_of());
+            ("call", Some(key), quote_spanned!(at_output=> __key), shape)
+        }
+        Some(elements) => {
+            let shape_of = format_ident!("each_{shape_of}", span = at_output);
+            let shape = quote_spanned!(at_output=> (&&#private::Output::<#output>::OF).#shape_of());
+            ("batch", None, elements_and_key(elements, &key), shape)
+        }
+    };
+    let start = format_ident!("{start}{}", if args.cache.is_some() { "_on" } else { "" });
+    let on = args.cache.as_ref().map(|cache| quote_spanned!(cache.span()=> &#cache,));
+    let knobs = knobs(args, at_output);
+    let none_ttl = args.none_ttl.map(|_| quote_spanned!(at_output=> __call.none_ttl();));
+    quote_spanned!(at_output=> {
+        #[allow(unused_imports)]
+        use #private::{
+            AnyError as _, ClonedError as _, EachOf as _, NoPart as _, PartOf as _, ShapeOf as _,
+            TextError as _,
+        };
+        static __SITE: #private::Site = #private::Site::new()#site #tags_of_site;
+        #statements
         let __call = #private::#start(
             #on
-            __key,
+            #key,
             &__SITE,
             #private::path_of(&|| ()),
             #shape,
             (&&&#private::Output::<#output>::OF).sharing(),
         );
-        let __call = __call #ttl #cache_if #sharing;
+        let __call = __call #knobs;
         #none_ttl
         __call
     })
 }
 
-/// Input: `tags("team:{team}", "users")`. Output: `.tags(&[Tag { template: "team:{}", … }, …], 1)`.
-fn tags_of_site(
-    args: &CachedArgs,
-    private: &TokenStream,
-    tags: &[Template],
-    parts: &mut Parts<'_>,
-) -> Option<TokenStream> {
-    if tags.is_empty() {
-        return None;
-    }
-    let own = parts.len();
-    let tags = tags.iter().map(|tag| {
-        let (template, parts) = (&tag.pieces, parts.tag(tag));
-        quote!(#private::Tag { template: #template, parts: &[#(#parts),*] })
-    });
-    let strict = args.tags_strict.map(|_| quote!(.tags_strict()));
-    Some(quote!(.tags(&[#(#tags),*], #own) #strict))
-}
-
-fn site(args: &CachedArgs, template: Option<&Template>) -> TokenStream {
-    let mut site = TokenStream::new();
-    if let Some(template) = template {
-        let pieces = &template.pieces;
-        site.extend(quote!(.key(#pieces)));
-    }
-    if let Some(Ttl::Fixed(ttl)) = &args.ttl {
-        let millis = ttl.millis;
-        site.extend(quote!(.ttl(#millis)));
-    }
-    match &args.jitter {
-        Some(Jitter::Upto(most)) => {
-            let millis = most.millis;
-            site.extend(quote!(.jitter(#millis)));
+/// What the site, which is a constant, cannot hold.
+pub(super) fn knobs(args: &CachedArgs, at_output: Span) -> TokenStream {
+    let ttl = match &args.ttl {
+        Some(Ttl::Of(ttl)) => {
+            let set = Ident::new("ttl", ttl.span());
+            Some(quote_spanned!(at_output=> .#set(#ttl)))
         }
-        Some(Jitter::Percent(percent)) => site.extend(quote!(.jitter_percent(#percent))),
-        None => {}
-    }
-    if let Some(none_ttl) = &args.none_ttl {
-        let millis = none_ttl.millis;
-        site.extend(quote!(.none_ttl(#millis)));
-    }
-    match &args.local {
-        Some(Local::Upto(most)) => {
-            let millis = most.millis;
-            site.extend(quote!(.local(#millis)));
-        }
-        Some(Local::Not) => site.extend(quote!(.local(0))),
-        None => {}
-    }
-    if args.not_remote.is_some() {
-        site.extend(quote!(.not_remote()));
-    }
-    if let Some(version) = args.version {
-        site.extend(quote!(.version(#version)));
-    }
-    site
+        Some(Ttl::By(ttl)) => Some(quote_spanned!(at_output=> .ttl_by(#ttl))),
+        Some(Ttl::Fixed(_)) | None => None,
+    };
+    let cache_if =
+        args.cache_if.as_ref().map(|admit| quote_spanned!(at_output=> .cache_if(#admit)));
+    let share_error =
+        args.share_error.as_ref().map(|copy| quote_spanned!(at_output=> .share_error(#copy)));
+    quote!(#ttl #cache_if #share_error)
 }

@@ -2,6 +2,7 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Attribute, Meta, Path};
 
+use super::Handle;
 use crate::{
     args::{CachedArgs, InvalidatesArgs, UpdatesArgs},
     check::{check_settings, check_targets},
@@ -68,8 +69,12 @@ impl Layers {
         self.0.iter()
     }
 
-    pub(super) fn is_cached(&self) -> bool {
-        self.iter().any(Layer::is_cached)
+    /// What callers get, if that is not what the function returns.
+    pub(super) fn handle(&self) -> Option<Handle> {
+        self.iter().find_map(|layer| match &layer.args {
+            Args::Cached(args) => Some(Handle::of(args)),
+            Args::Invalidates(_) | Args::Updates(_) => None,
+        })
     }
 
     /// One that says where this crate is says it for all.

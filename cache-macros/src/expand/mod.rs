@@ -1,10 +1,14 @@
 //! What is emitted.
 
+mod batch;
 mod cached;
 mod change;
+mod handle;
 mod key_part;
 mod layer;
 mod parts;
+mod run;
+mod site;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -18,6 +22,7 @@ use crate::{
 };
 use layer::{Args, Layers};
 
+pub(crate) use handle::Handle;
 pub(crate) use key_part::key_part;
 
 /// Expands the topmost attribute of this crate on a function, and with it those below.
@@ -45,8 +50,8 @@ pub(crate) fn attribute(name: &'static str, args: TokenStream, item: &TokenStrea
     match errors.finish() {
         Ok(()) => expanded,
         Err(errors) => {
-            let function = match &shape {
-                Some(shape) if layers.is_cached() => fallback::cached(&krate, &function, shape),
+            let function = match (&shape, layers.handle()) {
+                (Some(shape), Some(handle)) => fallback::cached(handle, &krate, &function, shape),
                 _ => fallback::unchanged(&function),
             };
             // The function first: editors take the first use of a token for what it means.

@@ -52,15 +52,16 @@ impl<'a> Parts<'a> {
 
     /// Without `key`: every argument that is not skipped, in the order of the signature.
     pub(super) fn hashed(&mut self, skip: &[Ident]) {
-        for Arg { name, is_impl } in self.shape.args.iter().filter(|arg| !skip.contains(&arg.name))
-        {
+        for arg in self.shape.args.iter().filter(|arg| !skip.contains(&arg.name)) {
             // Spanned at the argument: there is the error if it is no key part.
-            let write = Ident::new(if *is_impl { "typed" } else { "part" }, name.span());
-            let argument = quote_spanned!(name.span()=> &#name);
+            let span = arg.all.as_ref().unwrap_or(&arg.name).span();
+            let write = Ident::new(if arg.is_impl { "typed" } else { "part" }, span);
+            let argument = argument(arg, span);
+            let argument = quote_spanned!(span=> &#argument);
             self.statements
                 .extend(quote_spanned!(Span::mixed_site()=> __key.writer().#write(#argument);));
-            let root = name.to_string();
-            let part = Part { named_in: None, root, fields: Vec::new(), is_typed: *is_impl };
+            let root = arg.name.to_string();
+            let part = Part { named_in: None, root, fields: Vec::new(), is_typed: arg.is_impl };
             self.known.push(Some(part));
         }
     }
@@ -87,9 +88,9 @@ impl<'a> Parts<'a> {
         };
         for arg in &self.shape.args {
             if arg.is_impl && !is_typed(arg) && is_used(arg) {
-                let (private, name) = (self.private, &arg.name);
+                let (private, argument) = (self.private, argument(arg, arg.name.span()));
                 self.statements.extend(quote_spanned!(Span::mixed_site()=>
-                    __key.writer().type_name(#private::type_name_of(&#name));
+                    __key.writer().type_name(#private::type_name_of(&#argument));
                 ));
                 self.known.push(None);
             }
@@ -241,13 +242,26 @@ impl Bound<'_> {
                 syn::token::SelfValue(at(receiver.self_token.span)).to_token_stream()
             }
             _ => {
-                let args = shape.args.iter().map(|arg| &arg.name);
-                let mut known = args.chain(&shape.types).chain(&shape.consts);
-                let known = known.find(|known| *known == root);
-                ident(root, known.map_or(span, |known| at(known.span()))).to_token_stream()
+                if let Some(arg) = shape.args.iter().find(|arg| arg.name == root) {
+                    argument(arg, span)
+                } else {
+                    let known = shape.types.iter().chain(&shape.consts).find(|name| *name == root);
+                    ident(root, known.map_or(span, |known| at(known.span()))).to_token_stream()
+                }
             }
         };
         with_fields(&root, placeholder, span)
+    }
+}
+
+/// The value of an argument, as an expression at another place.
+fn argument(arg: &Arg, span: Span) -> TokenStream {
+    let mut name = arg.name.clone();
+    name.set_span(span.resolved_at(name.span()));
+    match arg.all {
+        // An element comes by reference.
+        Some(_) => quote_spanned!(span=> (*#name)),
+        None => name.to_token_stream(),
     }
 }
 
@@ -358,6 +372,21 @@ mod tests {
         parts.key(&template("show:{value}"));
         assert_eq!(parts.tag(&template("of:{value}")), [1]);
         assert_eq!(parts.tag(&template("also:{value}")), [1]);
+    }
+
+    #[test]
+    fn an_element_stands_where_its_argument_does() {
+        let mut shape = shape(quote!(
+            async fn list(lang: &str, id: &[u64], page: u8) {}
+        ));
+        shape.args[1].all = Some(parse_quote!(ids));
+        let private = quote!(private);
+        let mut parts = Parts::new(&private, &shape);
+        parts.hashed(&[]);
+        assert_eq!(parts.tag(&template("of:{id}:{page}:{id.0}")), [1, 2, 3]);
+        let statements = parts.into_statements().to_string();
+        assert!(statements.contains("part (& (* id))"), "{statements}");
+        assert!(statements.contains("(& (* id) . 0)"), "{statements}");
     }
 
     #[test]

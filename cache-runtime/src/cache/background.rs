@@ -7,32 +7,59 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 /// The work that goes on without its caller, so that a shutdown can wait for it.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Background(Arc<Work>);
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Work {
     closed: AtomicBool,
     running: AtomicUsize,
+    /// How many more refreshes there may be at once.
+    refreshes: AtomicUsize,
     done: Notify,
 }
 
 impl Background {
-    /// Counts the future as running until it is dropped; `None` after `close`.
-    pub(crate) fn track(&self) -> Option<Running> {
+    /// With so many refreshes at once at most.
+    pub(crate) fn new(refreshes: usize) -> Self {
+        Self(Arc::new(Work {
+            closed: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            refreshes: AtomicUsize::new(refreshes),
+            done: Notify::new(),
+        }))
+    }
+
+    /// Counts as running until it is dropped; `None` after `close`.
+    fn track(&self) -> Option<Running> {
         self.0.running.fetch_add(1, SeqCst);
-        let running = Running(Arc::clone(&self.0));
+        let running = Counted { work: Arc::clone(&self.0), is_refresh: false };
         // Counted first, so that `close` sees it or it sees `close`.
-        (!self.0.closed.load(SeqCst)).then_some(running)
+        (!self.0.closed.load(SeqCst)).then(|| Running(Arc::new(running)))
+    }
+
+    /// For a run that is to survive its caller; `None` after `close`, and outside of a runtime.
+    pub(crate) fn track_run(&self) -> Option<Running> {
+        Handle::try_current().ok()?;
+        self.track()
+    }
+
+    /// For one that nobody waits for: also `None` where there are as many as there may be.
+    pub(crate) fn track_refresh(&self) -> Option<Running> {
+        let _running = self.track_run()?;
+        let take = |left: usize| left.checked_sub(1);
+        self.0.refreshes.fetch_update(SeqCst, SeqCst, take).ok()?;
+        self.0.running.fetch_add(1, SeqCst);
+        Some(Running(Arc::new(Counted { work: Arc::clone(&self.0), is_refresh: true })))
     }
 
     /// Runs the future on a task of its own, if there is a runtime; after `close` too, but then
     /// nobody waits for it.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if let Ok(runtime) = Handle::try_current() {
             let running = self.track();
             runtime.spawn(async move {
                 future.await;
@@ -55,14 +82,41 @@ impl Background {
     }
 }
 
-/// Something runs, as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Running(Arc<Work>);
+/// Something runs, as long as this or a copy of it lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Running(#[allow(dead_code, reason = "its drop is what counts")] Arc<Counted>);
 
-impl Drop for Running {
+#[derive(Debug)]
+struct Counted {
+    work: Arc<Work>,
+    is_refresh: bool,
+}
+
+impl Running {
+    /// Runs the future on a task of its own, in the span of its caller. Within a runtime, as it was
+    /// tracked.
+    pub(crate) fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let future = async move {
+            let _running = self;
+            future.await
+        };
+        #[cfg(feature = "tracing")]
+        let future = tracing::Instrument::in_current_span(future);
+        tokio::spawn(future)
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, SeqCst) == 1 {
-            self.0.done.notify_waiters();
+        if self.is_refresh {
+            self.work.refreshes.fetch_add(1, SeqCst);
+        }
+        if self.work.running.fetch_sub(1, SeqCst) == 1 {
+            self.work.done.notify_waiters();
         }
     }
 }

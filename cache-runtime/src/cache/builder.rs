@@ -32,6 +32,7 @@ pub struct CacheBuilder {
     max_staleness: Duration,
     unproven: Option<Duration>,
     max_run: Option<Duration>,
+    background_runs: usize,
     on_restart: OnRestart,
     codec: Codec,
     compression: Compression,
@@ -96,6 +97,7 @@ impl CacheBuilder {
             max_staleness: Duration::from_secs(1),
             unproven: None,
             max_run: None,
+            background_runs: 64,
             on_restart: OnRestart::default(),
             codec: Codec::default(),
             compression: Compression::default(),
@@ -203,6 +205,13 @@ impl CacheBuilder {
         self
     }
 
+    /// How many refreshes may run at once without a caller that waits for them. Of what is more, the call
+    /// that begins a refresh waits for it, as it does where arguments are borrowed. Default: 64.
+    pub fn background_runs(mut self, runs: usize) -> Self {
+        self.background_runs = runs;
+        self
+    }
+
     /// How long the lease of a run is renewed. A run that takes longer goes on, but others may run
     /// beside it. Default: 10 times the lease.
     pub fn max_run(mut self, run: Duration) -> Self {
@@ -298,7 +307,7 @@ impl CacheBuilder {
             trust,
             flights: Flights::new(),
             functions,
-            background: Background::default(),
+            background: Background::new(self.background_runs),
             remote,
             renewals: Renewals::default(),
             repairs: Repairs::default(),

@@ -10,7 +10,13 @@ use std::{
 };
 
 use super::{Cache, Inner};
-use crate::{call::Call, counters::Counters, error::InstallError, local::Flight, sync::task_local};
+use crate::{
+    call::Call,
+    counters::Counters,
+    error::InstallError,
+    local::{Batched, Edge, Flight, Run, WaitEdge},
+    sync::task_local,
+};
 
 static INSTALLED: OnceLock<Arc<Inner>> = OnceLock::new();
 
@@ -116,26 +122,87 @@ task_local! {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InScope {
     scope: Option<Cache>,
-    /// The flight whose function is running.
-    run: Option<Arc<Flight>>,
+    /// Whose function is running.
+    run: Option<Run>,
+    stage: Stage,
 }
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stage {
+    #[default]
+    Runs,
+    /// Loads for it are under way: its flights wait for it.
+    Loads,
+    /// The same, and those that begin now do so together.
+    Begins,
+}
+
+/// A wait that would never end.
+#[derive(Debug)]
+pub(crate) struct Circle;
 
 impl InScope {
     pub(super) fn of_scope(cache: &Cache) -> Self {
         // A task sees what it has set itself; so does one that it hands a call to.
         KNOWN.fetch_or(WAS_SCOPED, Relaxed);
-        Self { scope: Some(cache.clone()), run: Self::current_run() }
+        Self { scope: Some(cache.clone()), run: Self::current_run(), stage: Stage::Runs }
     }
 
     /// The function of a call runs in the scope that the call was made in. A run without a
     /// flight is part of the one around it.
     pub(crate) fn of_run(call: &Call, flight: Option<&Arc<Flight>>) -> Self {
-        Self { scope: call.scope(), run: flight.cloned().or_else(Self::current_run) }
+        let run = flight.cloned().map(Run::Of).or_else(Self::current_run);
+        Self { scope: call.scope(), run, stage: Stage::Runs }
     }
 
-    /// The flight whose function makes this call.
-    pub(crate) fn current_run() -> Option<Arc<Flight>> {
+    /// The run of a batch, or what is loaded for it before.
+    pub(crate) fn of_batch(scope: Option<Cache>, run: &Arc<Batched>, stage: Stage) -> Self {
+        Self { scope, run: Some(Run::OfBatch(Arc::clone(run))), stage }
+    }
+
+    /// Whose function makes this call.
+    pub(crate) fn current_run() -> Option<Run> {
         CONTEXT.try_with(|context| context.run.clone()).ok().flatten()
+    }
+
+    /// Whether a flight is not to begin yet, but with others.
+    pub(crate) fn holds_back() -> bool {
+        let held_back = |context: &Self| match &context.run {
+            Some(Run::OfBatch(batch)) if context.stage == Stage::Begins => {
+                batch.hold_back();
+                true
+            }
+            _ => false,
+        };
+        CONTEXT.try_with(held_back).unwrap_or(false)
+    }
+
+    /// The run that this call is made in will lead this flight, which is new.
+    pub(crate) fn leads(flight: &Arc<Flight>) -> Edge {
+        let (run, stage) = Self::current()?;
+        let flight = Run::Of(Arc::clone(flight));
+        Some(Box::new(match stage {
+            Stage::Runs => WaitEdge::of_new(run, flight, false),
+            Stage::Loads | Stage::Begins => WaitEdge::of_new(flight, run, true),
+        }))
+    }
+
+    /// The run that this call is made in will wait for the flight.
+    pub(crate) fn follows(flight: &Arc<Flight>) -> Result<Edge, Circle> {
+        let Some((run, stage)) = Self::current() else {
+            return Ok(None);
+        };
+        let flight = Run::Of(Arc::clone(flight));
+        let edge = match stage {
+            Stage::Runs => WaitEdge::waiting(run, flight),
+            Stage::Loads | Stage::Begins => WaitEdge::of_element(run, flight),
+        };
+        edge.map(|edge| Some(Box::new(edge))).ok_or(Circle)
+    }
+
+    fn current() -> Option<(Run, Stage)> {
+        CONTEXT.try_with(|context| Some((context.run.clone()?, context.stage))).ok()?
     }
 
     pub(crate) fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {

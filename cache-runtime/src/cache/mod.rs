@@ -17,7 +17,7 @@ use std::{
 
 pub(crate) use builder::Settings;
 pub use builder::{CacheBuilder, OnRestart};
-pub(crate) use current::{InScope, Installed, current, scope};
+pub(crate) use current::{Circle, InScope, Installed, Stage, current, scope};
 pub use options::Options;
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     remote::{self, ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
 };
-use background::Background;
+pub(crate) use background::{Background, Running};
 
 /// A cache: a cheap handle, to be cloned.
 ///
@@ -234,8 +234,8 @@ impl Cache {
         stats
     }
 
-    /// Waits for the runs on tasks of their own (`detached`), and starts no more of them: from
-    /// now on they run where they are called. Then waits for the invalidations that have not landed
+    /// Waits for the runs on tasks of their own (`detached`, and refreshes that nobody waits for), and starts
+    /// no more of them: from now on they run where they are called. Then waits for the invalidations that have not landed
     /// in Redis. The cache goes on answering.
     ///
     /// Waits as long as they take: to bound it, put `tokio::time::timeout` around it.
@@ -268,13 +268,22 @@ impl Inner {
 
     /// Whether memory may serve the entry.
     pub(crate) fn is_valid(&self, header: &Header, now: u64) -> bool {
-        self.is_current(header, now)
+        now < header.expires && self.vouches_for(header, now)
+    }
+
+    /// Whether memory may serve the entry, as far as its life is not over.
+    pub(crate) fn vouches_for(&self, header: &Header, now: u64) -> bool {
+        self.generations.is_at(header)
             && (self.trust.lasts(now) || self.is_young(header.loaded(), now))
     }
 
     /// Whether what was loaded then may be used without a proof that nobody has changed it.
     pub(crate) fn is_young(&self, loaded: u64, now: u64) -> bool {
         now < loaded.saturating_add(self.settings.unproven)
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.service
     }
 
     pub(crate) fn random(&self) -> u64 {

@@ -49,6 +49,20 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// How long past its life a value is served while one caller in the fleet refreshes it, which waits for
+    /// its `load`. Default: not at all.
+    pub const fn stale(mut self, time: Duration) -> Self {
+        self.lifetimes.freshness.stale = nanos(time);
+        self
+    }
+
+    /// How long past its life a value is served after `load` has failed or panicked; then it is not
+    /// called again for as long as `ttl`, or the cache's `lease` if that is shorter. Default: not at all.
+    pub const fn stale_if_error(mut self, time: Duration) -> Self {
+        self.lifetimes.freshness.stale_if_error = nanos(time);
+        self
+    }
+
     /// The life in the memory of the process, if that is to be shorter. Zero keeps values out of
     /// it. Default: as long as the value lives.
     pub const fn local(mut self, life: Duration) -> Self {
@@ -149,8 +163,8 @@ async fn load_as<T: Cacheable, E, K: Keep<T>>(
         key.tag(tags.map(|tag| KeyText::literal(tag)).collect());
     }
     let mut call = Call::given(cache.clone(), scope(), key, instance);
-    if options.lifetimes.local != u64::MAX {
-        call.set_local(options.lifetimes.local);
+    if options.lifetimes.local != u64::MAX || options.lifetimes.freshness.is_any() {
+        call.set_lifetimes(options.lifetimes);
     }
     let life = LoadLife { lifetimes: options.lifetimes, codec: shape.codec() };
     CallBuilder::of_load(call, life, shape).or_else_by(load).await

@@ -16,17 +16,21 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use super::{
-    Call,
-    policy::{AnyKnobs, Policy, Rules, Settled, join, known, settle},
+    Cached, Call, Front, Source,
+    engine::{Missed, Why},
+    policy::{AnyKnobs, Policy, Rules, known},
     shape::Shape,
     share::{ByType, ShareError},
 };
-use crate::{cache::InScope, local::Lead};
+use crate::cache::Running;
 
 /// A body and its policy, erased down to what the function returns.
 pub(crate) struct Opened<'a, R> {
     pub(super) run: Run<'a, R>,
     pub(super) policy: Policy<'a, R>,
+    /// For a failure, while it is not known whether an old value is in its place. There is none where
+    /// there are no old values.
+    pub(super) aside: Option<&'a mut Option<R>>,
 }
 
 /// How a body is opened.
@@ -36,7 +40,7 @@ pub(super) enum Run<'a, R> {
     /// Where its caller is polled.
     Here(Pin<&'a mut (dyn Future<Output = R> + 'a)>),
     /// It can move to a task of its own.
-    Anywhere(&'a mut (dyn Detach<R> + 'a)),
+    Anywhere(&'a mut (dyn Leave<R> + 'a)),
 }
 
 impl<R> Opened<'_, R> {
@@ -47,18 +51,58 @@ impl<R> Opened<'_, R> {
         }
     }
 
-    /// Moves the run to a task of its own; gives the lead back if it stays here.
-    pub(super) fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead> {
+    pub(super) fn permit(&mut self, call: &Call, why: Why) -> Option<Running> {
         match &mut self.run {
-            Run::Here(_) => Some(lead),
-            Run::Anywhere(body) => body.detach(self.policy.knobs, call, lead),
+            Run::Here(_) => None,
+            Run::Anywhere(body) => body.permit(call, why),
+        }
+    }
+
+    pub(super) fn leave(&mut self, call: &Call, missed: Missed, running: Running) {
+        if let Run::Anywhere(body) = &mut self.run {
+            body.leave(self.policy.knobs, call, missed, running);
+        }
+    }
+
+    pub(super) fn counts_itself(&mut self) -> bool {
+        match &mut self.run {
+            Run::Here(_) => false,
+            Run::Anywhere(body) => body.counts_itself(),
+        }
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        match &self.run {
+            Run::Here(_) => false,
+            Run::Anywhere(body) => body.has_left(),
+        }
+    }
+
+    pub(super) fn source(&self) -> Source {
+        match &self.run {
+            Run::Here(_) => Source::Function,
+            Run::Anywhere(body) => body.source(),
         }
     }
 }
 
-pub(super) trait Detach<R>: Future<Output = R> + Unpin {
-    /// Moves the run to a task; gives the lead back where there is no runtime for it.
-    fn detach(&mut self, knobs: &AnyKnobs, call: &Call, lead: Lead) -> Option<Lead>;
+pub(super) trait Leave<R>: Future<Output = R> + Unpin {
+    /// Leave to go on without its caller, if it may.
+    fn permit(&mut self, call: &Call, why: Why) -> Option<Running>;
+
+    /// Goes on with this on a task of its own; what is polled here from then on is the task.
+    fn leave(&mut self, knobs: &AnyKnobs, call: &Call, missed: Missed, running: Running);
+
+    /// Whether it does.
+    fn has_left(&self) -> bool;
+
+    /// Whether a run for a flight is counted by who makes it.
+    fn counts_itself(&mut self) -> bool {
+        false
+    }
+
+    /// Where the output of that task came from.
+    fn source(&self) -> Source;
 }
 
 /// Opens a body that has no knobs of its own.
@@ -68,17 +112,17 @@ where
     H: ByType + ShareError<S::Error>,
     B: Future,
 {
-    Opened { run: Run::Here(body), policy: Policy::of::<S, _>(H::PLAIN) }
+    Opened { run: Run::Here(body), policy: Policy::of::<S, _>(H::PLAIN), aside: None }
 }
 
 pin_project! {
     /// Runs where its caller is polled.
-    #[derive(Debug)]
     #[doc(hidden)]
-    pub struct Inline<K, B> {
+    pub struct Inline<K, B: Future> {
         pub(crate) knobs: K,
         #[pin]
         pub(crate) body: B,
+        aside: Option<B::Output>,
     }
 }
 
@@ -91,26 +135,45 @@ impl<K, B: Future> Future for Inline<K, B> {
 }
 
 impl<K, B: Future> Inline<K, B> {
+    pub(crate) fn new(knobs: K, body: B) -> Self {
+        Self { knobs, body, aside: None }
+    }
+
     pub(crate) fn open<S>(self: Pin<&mut Self>) -> Opened<'_, B::Output>
     where
         S: Shape<Output = B::Output>,
         K: Rules<S>,
     {
         let this = self.project();
-        Opened { run: Run::Here(this.body), policy: Policy::of::<S, K>(this.knobs) }
+        Opened {
+            run: Run::Here(this.body),
+            policy: Policy::of::<S, K>(this.knobs),
+            aside: Some(this.aside),
+        }
     }
 }
 
-/// Runs on a task of its own once it has to run for a flight, and so survives its caller.
+impl<K, B: Future> fmt::Debug for Inline<K, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inline")
+    }
+}
+
+/// Goes on without its caller on a task of its own: when it has to run for a flight, and so survives
+/// its caller, or only when there is an old value for that.
 #[doc(hidden)]
-pub struct Detached<S, K, B: Future> {
-    pub(crate) knobs: K,
-    pub(crate) moving: Moving<S, K, B>,
+pub struct Leaving<S, K, B: Future> {
+    knobs: K,
+    moving: Moving<S, K, B>,
+    aside: Option<B::Output>,
 }
 
 /// A body that moves, and is pinned only behind a box of its own.
-pub(crate) struct Moving<S, K, B: Future> {
+struct Moving<S, K, B: Future> {
+    /// Not only when it refreshes.
+    always: bool,
     place: Place<B>,
+    source: Source,
     rules: PhantomData<fn() -> (S, K)>,
 }
 
@@ -118,37 +181,47 @@ enum Place<B: Future> {
     Nowhere(Option<B>),
     /// Where its caller is polled: no flight, or no runtime to spawn on.
     Here(Pin<Box<B>>),
-    Task(JoinHandle<B::Output>),
+    Task(JoinHandle<(B::Output, Source)>),
 }
 
-impl<S, K, B> Detached<S, K, B>
+impl<S, K, B> Leaving<S, K, B>
 where
     S: Shape<Output = B::Output> + 'static,
     K: Rules<S>,
     B: Future + Send + 'static,
     B::Output: Send + 'static,
 {
-    pub(crate) fn new(knobs: K, body: B) -> Self {
-        Self { knobs, moving: Moving { place: Place::Nowhere(Some(body)), rules: PhantomData } }
+    pub(crate) fn always(knobs: K, body: B) -> Self {
+        Self::new(knobs, body, true)
+    }
+
+    pub(crate) fn refreshing(knobs: K, body: B) -> Self {
+        Self::new(knobs, body, false)
+    }
+
+    fn new(knobs: K, body: B, always: bool) -> Self {
+        let place = Place::Nowhere(Some(body));
+        let moving = Moving { always, place, source: Source::Function, rules: PhantomData };
+        Self { knobs, moving, aside: None }
     }
 
     pub(crate) fn open(self: Pin<&mut Self>) -> Opened<'_, B::Output> {
-        let Self { knobs, moving } = self.get_mut();
-        Opened { run: Run::Anywhere(moving), policy: Policy::of::<S, K>(knobs) }
+        let Self { knobs, moving, aside } = self.get_mut();
+        Opened { run: Run::Anywhere(moving), policy: Policy::of::<S, K>(knobs), aside: Some(aside) }
     }
 }
 
-impl<S, K, B: Future> Unpin for Detached<S, K, B> {}
+impl<S, K, B: Future> Unpin for Leaving<S, K, B> {}
 
 impl<S, K, B: Future> Unpin for Moving<S, K, B> {}
 
-impl<S, K, B: Future> fmt::Debug for Detached<S, K, B> {
+impl<S, K, B: Future> fmt::Debug for Leaving<S, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Detached")
+        f.write_str("Leaving")
     }
 }
 
-impl<S, K, B: Future> Future for Detached<S, K, B> {
+impl<S, K, B: Future> Future for Leaving<S, K, B> {
     type Output = B::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B::Output> {
@@ -160,16 +233,20 @@ impl<S, K, B: Future> Future for Moving<S, K, B> {
     type Output = B::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B::Output> {
-        if let Place::Nowhere(body) = &mut self.place
+        let this = &mut *self;
+        if let Place::Nowhere(body) = &mut this.place
             && let Some(body) = body.take()
         {
-            self.place = Place::Here(Box::pin(body));
+            this.place = Place::Here(Box::pin(body));
         }
-        match &mut self.place {
+        match &mut this.place {
             Place::Nowhere(_) => Poll::Pending,
             Place::Here(body) => body.as_mut().poll(cx),
             Place::Task(task) => match ready!(Pin::new(task).poll(cx)) {
-                Ok(output) => Poll::Ready(output),
+                Ok((output, source)) => {
+                    this.source = source;
+                    Poll::Ready(output)
+                }
                 // The function's own panic goes on where it was called.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The caller outlived the runtime that it spawned the run on, and with it the
@@ -180,48 +257,42 @@ impl<S, K, B: Future> Future for Moving<S, K, B> {
     }
 }
 
-impl<S, K, B> Detach<B::Output> for Moving<S, K, B>
+impl<S, K, B> Leave<B::Output> for Moving<S, K, B>
 where
     S: Shape<Output = B::Output> + 'static,
     K: Rules<S>,
     B: Future + Send + 'static,
     B::Output: Send + 'static,
 {
-    fn detach(&mut self, knobs: &AnyKnobs, call: &Call, lead: Lead) -> Option<Lead> {
+    fn permit(&mut self, call: &Call, why: Why) -> Option<Running> {
+        let background = &call.cache().background;
+        match (&self.place, why) {
+            (Place::Nowhere(_), Why::Refresh) => background.track_refresh(),
+            (Place::Nowhere(_), Why::Run) if self.always => background.track_run(),
+            _ => None,
+        }
+    }
+
+    fn leave(&mut self, knobs: &AnyKnobs, call: &Call, missed: Missed, running: Running) {
         let Place::Nowhere(body) = &mut self.place else {
-            return Some(lead);
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return Some(lead);
-        };
-        let Some(running) = call.cache().background.track() else {
-            return Some(lead);
+            return;
         };
         let Some(body) = body.take() else {
-            return Some(lead);
+            return;
         };
         let knobs: K = *known(knobs);
-        let call = call.clone();
-        self.place = Place::Task(runtime.spawn(async move {
-            let _running = running;
-            let (lead, output) = run(&call, lead, body).await;
-            match settle::<S, K>(&knobs, &call, lead, output) {
-                Settled::Done(output) => output,
-                // It has just been kept as what this call reads.
-                Settled::Filling(filling) => {
-                    join::<S>(filling.await.value).unwrap_or_else(|| unreachable!())
-                }
-            }
-        }));
-        None
+        let front = Front::going_on::<S>(call.clone(), missed);
+        // As it would go on here, but that it has no other place to go to.
+        let call = Cached { front, open: Inline::open::<S>, body: Inline::new(knobs, body) };
+        let task = running.spawn(async move { call.with_source().await });
+        self.place = Place::Task(task);
     }
-}
 
-/// Runs a body for a flight.
-async fn run<B: Future>(call: &Call, lead: Lead, body: B) -> (Lead, B::Output) {
-    let scope = InScope::of_run(call, Some(lead.flight()));
-    lead.run();
-    let output = scope.run(body).await;
-    lead.ran();
-    (lead, output)
+    fn has_left(&self) -> bool {
+        matches!(self.place, Place::Task(_))
+    }
+
+    fn source(&self) -> Source {
+        self.source
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, marker::PhantomData, time::Duration};
 
 use super::{
     Cached, Call, Front,
-    body::{Detached, Inline, open_plain},
+    body::{Inline, Leaving, open_plain},
     policy::{AdmitAll, AdmitBy, Knobs, LifeBy, LifeOf, Rules, SiteLife},
     shape::{HasError, HasNone, Shape},
     share::{ByClosure, ByType, ShareError, Unshared},
@@ -152,11 +152,11 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
     {
         let Self { call, knobs, .. } = self;
         let front = Front::new::<S>(call);
-        Cached { front, open: Inline::open::<S>, body: Inline { knobs, body } }
+        Cached { front, open: Inline::open::<S>, body: Inline::new(knobs, body) }
     }
 
-    /// Runs the body on a task of its own.
-    pub fn or_spawn<B>(self, body: B) -> Cached<Detached<S, Knobs<L, C, H>, B>>
+    /// Runs the body where the call is polled, and refreshes an old value on a task of its own.
+    pub fn or_leave<B>(self, body: B) -> Cached<Leaving<S, Knobs<L, C, H>, B>>
     where
         S: Shape<Output = B::Output> + 'static,
         Knobs<L, C, H>: Rules<S>,
@@ -165,7 +165,20 @@ impl<S, L, C, H> CallBuilder<S, L, C, H> {
     {
         let Self { call, knobs, .. } = self;
         let front = Front::new::<S>(call);
-        Cached { front, open: Detached::open, body: Detached::new(knobs, body) }
+        Cached { front, open: Leaving::open, body: Leaving::refreshing(knobs, body) }
+    }
+
+    /// Runs the body on a task of its own.
+    pub fn or_spawn<B>(self, body: B) -> Cached<Leaving<S, Knobs<L, C, H>, B>>
+    where
+        S: Shape<Output = B::Output> + 'static,
+        Knobs<L, C, H>: Rules<S>,
+        B: Future + Send + 'static,
+        S::Output: Send + 'static,
+    {
+        let Self { call, knobs, .. } = self;
+        let front = Front::new::<S>(call);
+        Cached { front, open: Leaving::open, body: Leaving::always(knobs, body) }
     }
 }
 

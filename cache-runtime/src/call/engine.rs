@@ -2,29 +2,31 @@
 //! it is compiled once; what it needs of them it asks a [`Function`].
 
 use std::{
+    any::Any,
     future::Future,
     hash::{Hash as _, Hasher as _},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
 
-use super::{Made, Source};
+use super::{Made, Recalled, Source};
 use crate::{
-    cache::{Cache, InScope},
+    cache::{Cache, Circle, InScope, Running},
     change::{self, Write},
-    clock::MILLI,
-    counters::Count,
+    clock::{MILLI, nanos},
+    counters::{Count, Counters},
     error::Error,
-    key::{Apart, Instance, KeyBytes, KeyText, Lookup},
+    key::{Apart, Instance, KeyBytes, KeyText, Lifetimes, Lookup},
     local::{
-        AnyValue, Begun, Flights, Followed, Header, Kept, Label, Lead, Mode, Outcome, SharedError,
-        Stamp, Tags, WaitEdge, follow, negative_label,
+        AnyValue, Begun, Edge, Flights, Followed, Follower, Header, Kept, Label, Lead, Mode, Old,
+        Outcome, SharedError, Stamp, Tags, Window, follow, negative_label,
     },
-    remote::{self, Asked, Fetched, Read},
+    remote::{self, Asked, Fetched, Read, Remote},
 };
 
 /// A function with its types, behind the engine. What it has made last is its output.
@@ -38,12 +40,44 @@ pub(super) trait Function {
     /// Makes the output of another's error, if it can be.
     fn fail(&mut self, shared: &SharedError) -> bool;
 
-    /// Moves the run to a task of its own; gives the lead back if it stays here.
-    fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead>;
+    /// Leave for the body to go on without its caller, if it may.
+    fn permit(&mut self, call: &Call, why: Why) -> Option<Running>;
 
-    /// Lands the output. If it first goes to the remote tier, what comes back is the entry that
-    /// the output is to be made of.
-    fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Kept>>;
+    /// The body goes on with this on a task of its own. What is polled here from then on is the task.
+    fn leave(&mut self, call: &Call, missed: Missed, running: Running);
+
+    /// Whether it does.
+    fn has_left(&self) -> bool;
+
+    /// Where the output of that task came from.
+    fn source(&self) -> Source;
+
+    /// Whether a run for a flight is counted by who makes it.
+    fn counts_itself(&mut self) -> bool;
+
+    /// Lands the output.
+    fn settle(&mut self, call: &Call, lead: Lead) -> Settling;
+
+    /// The output that was set aside while it was not known whether an old value is in its place.
+    fn keep_output(&mut self);
+}
+
+/// Why a body is to go on without its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// There is an old value that its caller may have.
+    Refresh,
+    /// It runs for a flight, and is to survive its caller.
+    Run,
+}
+
+/// What comes of an output.
+pub(super) enum Settling {
+    Done,
+    /// It is on its way to the remote tier, and to be made of this entry.
+    Filling(Boxed<Kept>),
+    /// It is a failure, and an old value may be in its place.
+    Failing(Boxed<Option<Kept>>),
 }
 
 /// A call by its key: everything that does not depend on the function's types.
@@ -53,26 +87,47 @@ pub struct Call {
     cache: Cache,
     /// Whether `cache` was given, so that it says nothing about the scope.
     is_given: bool,
-    key: KeyBytes,
+    pub(super) key: KeyBytes,
 }
 
 /// Where a call is. Small: a call is moved a few times before it is polled, and most end as hits.
 pub(super) struct State {
-    /// Before the first poll, what the call wants.
-    pub(super) made: Option<Mode>,
+    pub(super) phase: Phase,
     /// Once it is done there is nothing in it.
     missed: Option<Missed>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Phase {
+    /// Before the first poll: what the call wants.
+    Made(Mode),
+    /// It is counted, as a hit or, so far, as a miss.
+    Counted,
+    /// It goes on without its caller, whose call is counted, or with neither cache nor flight.
+    Uncounted,
 }
 
 impl State {
     #[inline]
     pub(super) fn made(mode: Mode) -> Self {
-        Self { made: Some(mode), missed: None }
+        Self { phase: Phase::Made(mode), missed: None }
+    }
+
+    /// In the middle of it.
+    pub(super) fn going_on(missed: Missed) -> Self {
+        Self { phase: Phase::Uncounted, missed: Some(missed) }
     }
 
     /// Runs the function without a flight.
     pub(super) fn alone() -> Self {
-        Self { made: None, missed: Some(Box::pin(Alone(Source::Function))) }
+        Self::going_on(Box::pin(Alone(Source::Function)))
+    }
+
+    /// Begins the flight, if that was held back.
+    pub(super) fn claim(&mut self, call: &Call) {
+        if let Some(missed) = &mut self.missed {
+            missed.as_mut().claim(call);
+        }
     }
 }
 
@@ -107,19 +162,22 @@ pub(super) fn drop_cold(owned: Owned) {
 
 /// What a call does that memory did not answer. An object for each thing that it can be, so that
 /// to wait for another's run costs one allocation.
-type Missed = Pin<Box<dyn Pursuit + Send>>;
+pub(super) type Missed = Pin<Box<dyn Pursuit + Send>>;
 
-trait Pursuit {
+pub(super) trait Pursuit {
     fn poll(
         self: Pin<&mut Self>,
         call: &Call,
         function: &mut dyn Function,
         cx: &mut Context<'_>,
     ) -> Poll<Step>;
+
+    /// Begins the flight of a call that was held back.
+    fn claim(self: Pin<&mut Self>, _call: &Call) {}
 }
 
 /// What comes of one step.
-enum Step {
+pub(super) enum Step {
     /// The function has its output.
     Made(Source),
     /// The call starts over, and has been counted.
@@ -142,16 +200,23 @@ pub(super) fn drive(
     function: &mut dyn Function,
     cx: &mut Context<'_>,
 ) -> Poll<Source> {
-    let mut step = match (state.made.take(), &mut state.missed) {
-        (Some(mode), _) => call.begin_first(mode, function),
-        (None, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),
+    let mut step = match (state.phase, &mut state.missed) {
+        (Phase::Made(mode), _) => {
+            state.phase = Phase::Counted;
+            call.count(Count::Misses, 1);
+            call.begin(mode, function)
+        }
+        (_, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),
         // As any future of a function: polled again after it was ready.
-        (None, None) => panic!("a cached call was polled after completion"),
+        (_, None) => panic!("a cached call was polled after completion"),
     };
     loop {
         step = match step {
             Step::Made(source) => {
                 state.missed = None;
+                if state.phase == Phase::Counted {
+                    call.was_no_miss(source);
+                }
                 return Poll::Ready(source);
             }
             Step::Again(mode) => call.begin(mode, function),
@@ -160,6 +225,41 @@ pub(super) fn drive(
                 ready!(missed.as_mut().poll(call, function, cx))
             }
         };
+    }
+}
+
+/// Begins its flight together with other calls of its batch.
+struct Claiming {
+    mode: Mode,
+    asked: Option<Asked>,
+    claimed: Option<Claimed>,
+}
+
+/// How a call has begun a flight.
+struct Claimed {
+    begun: Begun,
+    now: u64,
+    /// Dropped where no lock is held.
+    _dead: Option<Kept>,
+}
+
+impl Pursuit for Claiming {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        _: &mut Context<'_>,
+    ) -> Poll<Step> {
+        match self.claimed.take() {
+            Some(claimed) => Poll::Ready(call.go_on(claimed, self.asked.take(), function)),
+            // Whoever drives the batch polls it again then.
+            None => Poll::Pending,
+        }
+    }
+
+    fn claim(mut self: Pin<&mut Self>, call: &Call) {
+        let Self { mode, asked, claimed } = &mut *self;
+        *claimed = Some(call.claim(*mode, asked));
     }
 }
 
@@ -178,14 +278,24 @@ impl<W: Future<Output = (Followed, Edge)>> Pursuit for Following<W> {
         function: &mut dyn Function,
         cx: &mut Context<'_>,
     ) -> Poll<Step> {
-        Poll::Ready(match ready!(self.project().wait.poll(cx)) {
+        let followed = ready!(self.project().wait.poll(cx));
+        let has_own_run = function.has_left();
+        Poll::Ready(match followed {
+            (Followed::Landed(Outcome::Value(entry)), _) => {
+                Step::of(function.join(entry), Source::Shared)
+            }
+            (Followed::Old(entry), _) => call.serve_old(entry, false, function),
+            // It was begun for this call, and is no other flight's.
+            (_, edge) if has_own_run => Step::Go(Box::pin(Away { _edge: edge })),
             (Followed::Lead(lead), edge) => Step::Go(call.lead(lead, None, edge)),
             (Followed::Overdue, _) => Step::Again(Mode::Overdue),
             (Followed::Landed(outcome), _) => match outcome {
                 Outcome::Again => Step::Again(Mode::Load),
-                Outcome::Value(entry) => Step::of(function.join(entry), Source::Shared),
                 Outcome::Error(shared) => Step::of(function.fail(&shared), Source::Shared),
-                Outcome::Unshared => Step::Again(Mode::Alone),
+                // For whom an old value is nothing gets what stands beside it.
+                Outcome::Value(_) | Outcome::Unshared | Outcome::Old(..) => {
+                    Step::Again(Mode::Alone)
+                }
             },
         })
     }
@@ -230,6 +340,7 @@ impl<W: Future<Output = (Fetched, Edge)>> Pursuit for Fetching<W> {
     ) -> Poll<Step> {
         Poll::Ready(match ready!(self.project().fetch.poll(cx)) {
             (Fetched::Value(entry), _) => call.hit_in_redis(entry, function),
+            (Fetched::Old(lead, asked), edge) => call.lead_old(lead, asked, edge, function),
             (Fetched::Run(lead), edge) => Step::Go(leading(lead, edge)),
         })
     }
@@ -255,20 +366,62 @@ impl Pursuit for Leading {
         let Some((lead, edge)) = self.lead.take() else {
             panic!("a cached call was polled after its function panicked");
         };
-        let Some(lead) = function.detach(call, lead) else {
+        if let Some(running) = function.permit(call, Why::Run) {
+            function.leave(call, leading(lead, None), running);
             return Poll::Ready(Step::Go(Box::pin(Away { _edge: edge })));
-        };
-        lead.run();
+        }
+        lead.run(!function.counts_itself());
         let scope = InScope::of_run(call, Some(lead.flight()));
-        if scope.enter(|| function.poll(cx)).is_pending() {
-            self.lead = Some((lead, edge));
-            return Poll::Pending;
+        let poll = || scope.enter(|| function.poll(cx));
+        let polled = if call.old_of(&lead).is_none() {
+            Ok(poll())
+        } else {
+            // The body is not polled again, and nothing else of it is seen.
+            catch_unwind(AssertUnwindSafe(poll))
+        };
+        match polled {
+            Ok(Poll::Pending) => {
+                self.lead = Some((lead, edge));
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => {
+                lead.ran();
+                lead.failed();
+                let falling_back = call.fall_back(lead, Outcome::Again);
+                return Poll::Ready(Step::Go(Box::pin(Failing(falling_back, Some(panic)))));
+            }
         }
         lead.ran();
         Poll::Ready(match function.settle(call, lead) {
-            Some(filling) => Step::Go(Box::pin(Filling(filling))),
-            None => Step::Made(Source::Function),
+            Settling::Done => Step::Made(Source::Function),
+            Settling::Filling(filling) => Step::Go(Box::pin(Filling(filling))),
+            Settling::Failing(falling_back) => Step::Go(Box::pin(Failing(falling_back, None))),
         })
+    }
+}
+
+/// The function has failed or panicked, and it is not known yet whether an old value is in its place.
+struct Failing(Boxed<Option<Kept>>, Option<Box<dyn Any + Send>>);
+
+impl Pursuit for Failing {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        call: &Call,
+        function: &mut dyn Function,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        let old = ready!(self.0.as_mut().poll(cx));
+        if let Some(old) = old
+            && let step @ Step::Made(_) = call.serve_old(old, false, function)
+        {
+            return Poll::Ready(step);
+        }
+        if let Some(panic) = self.1.take() {
+            resume_unwind(panic);
+        }
+        function.keep_output();
+        Poll::Ready(Step::Made(Source::Function))
     }
 }
 
@@ -301,7 +454,7 @@ impl Pursuit for Away {
         cx: &mut Context<'_>,
     ) -> Poll<Step> {
         ready!(function.poll(cx));
-        Poll::Ready(Step::Made(Source::Function))
+        Poll::Ready(Step::Made(function.source()))
     }
 }
 
@@ -321,9 +474,6 @@ impl Pursuit for Alone {
         Poll::Ready(Step::Made(self.0))
     }
 }
-
-/// The run that this call is made in waits for it. Boxed, for most calls are made in none.
-type Edge = Option<Box<WaitEdge>>;
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -349,9 +499,20 @@ impl Call {
         call
     }
 
-    /// Says the longest life in the memory of the process, in place of the site.
-    pub(crate) fn set_local(&mut self, local: u64) {
-        self.key.apart.get_or_insert_default().local = Some(local);
+    /// The remote tier as this call sees it, in place of the cache's.
+    pub(crate) fn set_remote(&mut self, remote: Arc<dyn Remote>) {
+        self.key.apart.get_or_insert_default().remote = Some(remote);
+    }
+
+    /// The remote tier, if its cache has one.
+    pub(crate) fn remote(&self) -> Option<&Arc<dyn Remote>> {
+        let given = self.key.apart.as_ref().and_then(|apart| apart.remote.as_ref());
+        given.or(self.cache.remote.as_ref())
+    }
+
+    /// Says how long values live, in place of the site.
+    pub(crate) fn set_lifetimes(&mut self, lifetimes: Lifetimes) {
+        self.key.apart.get_or_insert_default().lifetimes = Some(lifetimes);
     }
 
     #[inline]
@@ -370,6 +531,11 @@ impl Call {
 
     pub(crate) fn text(&self) -> KeyText {
         KeyText::render(self.instance.entity, self.key.own(&mut [0; 9]))
+    }
+
+    /// Where its entry is in the remote tier.
+    pub(super) fn remote_key(&self) -> String {
+        self.text().to_text_of(self.cache.service())
     }
 
     /// Whether its entries have tags.
@@ -435,10 +601,9 @@ impl Call {
         self.key.lookup(self.instance.entity_number)
     }
 
-    /// The longest life in the memory of the process; 0 for none.
-    fn local(&self) -> u64 {
-        let given = self.key.apart.as_ref().and_then(|apart| apart.local);
-        given.unwrap_or(self.instance.site.lifetimes.local)
+    /// How long values are kept in the memory of the process at most; 0 for not at all.
+    pub(super) fn kept_here(&self) -> u64 {
+        self.lifetimes().local.min(self.cache().settings.local_ttl)
     }
 
     /// Whether this call can make an output of the entry.
@@ -448,7 +613,7 @@ impl Call {
 
     /// Whether values are kept in the memory of the process at all.
     pub(crate) fn is_kept_here(&self) -> bool {
-        self.local() > 0
+        self.lifetimes().local > 0
     }
 
     /// What memory has, if it may be served; counted as a hit.
@@ -492,22 +657,35 @@ impl Call {
     }
 
     fn find_here(&self) -> Option<Kept> {
-        let cache = self.cache();
-        let entry = cache.store.peek(self).filter(|_| cache.is_enabled())?;
-        (cache.is_valid(&entry.header, cache.time.now()) && self.reads(&entry)).then_some(entry)
+        if !self.cache().is_enabled() {
+            return None;
+        }
+        match self.recall(self.cache().time.now()) {
+            // What a call would be served without a run that it waits for.
+            Recalled::Fresh(entry) | Recalled::Old(Old { entry, wait: Some(_), .. }) => Some(entry),
+            Recalled::Old(_) | Recalled::Nothing | Recalled::Dead => None,
+        }
     }
 
-    /// As `begin`, and counts the call by it, however often it starts over.
-    fn begin_first(&self, mode: Mode, function: &mut dyn Function) -> Step {
-        let step = self.begin(mode, function);
-        let count = match step {
-            Step::Made(_) => Count::Hits,
-            Step::Go(_) | Step::Again(_) => Count::Misses,
-        };
+    fn count(&self, count: Count, more: u64) {
         if self.cache().is_enabled() {
-            self.cache().functions.of(self.instance.number).add(count, 1);
+            self.counters().add(count, more);
         }
-        step
+    }
+
+    /// The call was counted as a miss when it began, and is to be counted by where its value came from.
+    fn was_no_miss(&self, source: Source) {
+        let count = match source {
+            Source::Memory { .. } => Count::Hits,
+            Source::Redis { .. } => Count::RedisHits,
+            Source::Stale { .. } => {
+                self.counters().stale.fetch_add(1, Relaxed);
+                return self.counters().subtract(Count::Misses);
+            }
+            Source::Shared | Source::Function | Source::Disabled => return,
+        };
+        self.counters().subtract(Count::Misses);
+        self.counters().add(count, 1);
     }
 
     fn begin(&self, mode: Mode, function: &mut dyn Function) -> Step {
@@ -524,40 +702,104 @@ impl Call {
     /// Whether each call reads the remote tier by itself: where nothing is kept here, a read that was
     /// sent before a call came is too old for it, so there is nothing to share but a run.
     fn reads_alone(&self) -> bool {
-        !self.is_kept_here() && remote::of(self.cache(), self).is_some()
+        !self.is_kept_here() && remote::of(self).is_some()
     }
 
     fn begin_flight(&self, mode: Mode, asked: Option<Asked>, function: &mut dyn Function) -> Step {
+        let mut asked = asked;
+        if InScope::holds_back() {
+            return Step::Go(Box::pin(Claiming { mode, asked, claimed: None }));
+        }
+        let claimed = self.claim(mode, &mut asked);
+        self.go_on(claimed, asked, function)
+    }
+
+    fn claim(&self, mode: Mode, asked: &mut Option<Asked>) -> Claimed {
         let now = self.cache().time.now();
-        match Flights::begin(self.cache(), self, mode, now) {
+        let read = asked.as_mut().and_then(|asked| asked.old.take());
+        let (begun, dead) = Flights::begin(self.cache(), self, mode, read, now);
+        Claimed { begun, now, _dead: dead }
+    }
+
+    fn go_on(
+        &self,
+        Claimed { begun, now, .. }: Claimed,
+        asked: Option<Asked>,
+        function: &mut dyn Function,
+    ) -> Step {
+        match begun {
             Begun::Hit(entry) => {
                 let source = source(&entry, now);
                 Step::of(function.join(entry), source)
             }
-            Begun::Lead(lead) => {
-                let edge = InScope::current_run()
-                    .and_then(|run| WaitEdge::waiting(&run, lead.flight()))
-                    .map(Box::new);
-                Step::Go(self.lead(lead, asked, edge))
-            }
-            Begun::Follow(follower) => {
-                let edge = match InScope::current_run() {
-                    None => None,
-                    Some(run) => match WaitEdge::waiting(&run, follower.flight()) {
-                        Some(edge) => Some(Box::new(edge)),
-                        // The run that this call is made in would wait for itself.
-                        None => return Step::Go(Box::pin(Alone(Source::Function))),
-                    },
-                };
-                let wait = async move { (follow(follower).await, edge) };
-                Step::Go(Box::pin(Following { wait }))
-            }
+            Begun::Old(entry, is_read) => self.serve_old(entry, is_read, function),
+            Begun::Lead(lead, edge) => match self.old_of(&lead) {
+                Some(old) => {
+                    let asked = asked.unwrap_or_else(|| Asked::of_old(&old, now));
+                    self.lead_old(lead, asked, edge, function)
+                }
+                None => Step::Go(self.lead(lead, asked, edge)),
+            },
+            Begun::Follow(mut follower) => match follower.wait() {
+                Ok(()) => follow_on(follower),
+                // The run that this call is made in would wait for itself.
+                Err(Circle) => Step::Go(Box::pin(Alone(Source::Function))),
+            },
         }
+    }
+
+    /// Leads a flight that is to replace a value: without its caller, if that may have the value.
+    fn lead_old(&self, lead: Lead, asked: Asked, edge: Edge, function: &mut dyn Function) -> Step {
+        let now = self.cache().time.now();
+        let old = self.old_of(&lead).and_then(|old| self.old(old, now));
+        if let Some(old) = old
+            && let Some(wait) = old.wait
+            && let Some(running) = function.permit(self, Why::Refresh)
+        {
+            let follower = (!wait.is_zero()).then(|| lead.follow(self, old.clone(), now));
+            let is_read = lead.has_read();
+            self.counters().background.fetch_add(1, Relaxed);
+            // The run of a batch does not wait for an element that it has left behind, and that one still
+            // waits for the run.
+            let is_of_element = edge.as_ref().is_some_and(|edge| edge.is_of_element());
+            let edge = edge.filter(|_| is_of_element);
+            function.leave(self, self.lead(lead, Some(asked), edge), running);
+            let Some(mut follower) = follower else {
+                return self.serve_old(old.entry, is_read, function);
+            };
+            if !is_of_element && follower.wait().is_err() {
+                return Step::Go(Box::pin(Alone(Source::Function)));
+            }
+            return follow_on(follower);
+        }
+        Step::Go(self.lead(lead, Some(asked), edge))
+    }
+
+    /// The value that a flight is to replace, where old values are of use.
+    pub(crate) fn old_of(&self, lead: &Lead) -> Option<Kept> {
+        if self.freshness().is_any() { lead.old() } else { None }
+    }
+
+    /// The output of an old value, or of one that is refreshed before its time; `is_read` if it was read in
+    /// the remote tier a moment ago.
+    fn serve_old(&self, old: Kept, is_read: bool, function: &mut dyn Function) -> Step {
+        let now = self.cache().time.now();
+        let age = age(&old, now);
+        let source = match (now < old.header.expires, is_read) {
+            (false, _) => Source::Stale { age },
+            (true, true) => Source::Redis { age },
+            (true, false) => Source::Memory { age },
+        };
+        Step::of(function.join(old), source)
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        self.cache().functions.of(self.instance.number)
     }
 
     /// A flight of its own: the remote tier first, where there is one.
     fn lead(&self, lead: Lead, asked: Option<Asked>, edge: Edge) -> Missed {
-        if remote::of(self.cache(), self).is_none() || lead.token().is_some() {
+        if remote::of(self).is_none() || lead.token().is_some() {
             return leading(lead, edge);
         }
         let call = self.clone();
@@ -567,21 +809,36 @@ impl Call {
 
     /// The output of a value that Redis had.
     fn hit_in_redis(&self, entry: Kept, function: &mut dyn Function) -> Step {
-        let age = age(&entry, self.cache().time.now());
-        let counters = self.cache().functions.of(self.instance.number);
-        // It was counted as a miss of memory.
-        counters.subtract(Count::Misses);
-        counters.add(Count::RedisHits, 1);
+        let now = self.cache().time.now();
+        if self.freshness().is_any() && now >= entry.header.fresh_until() {
+            return self.serve_old(entry, true, function);
+        }
+        let age = age(&entry, now);
         Step::of(function.join(entry), Source::Redis { age })
     }
 
-    /// What an entry carries that lives for `life` from now.
-    pub(crate) fn header(&self, stamp: Stamp, life: u64, measure: impl FnOnce() -> u64) -> Header {
-        let life = life.min(self.local()).min(self.cache().settings.local_ttl);
-        let took = stamp.now.saturating_sub(stamp.loaded).div_ceil(MILLI);
+    /// What an entry carries that lives for `life` from now, and has cost so much.
+    pub(crate) fn header(
+        &self,
+        stamp: Stamp,
+        life: u64,
+        cost: u64,
+        measure: impl FnOnce() -> u64,
+    ) -> Header {
+        let took = stamp.now.saturating_sub(stamp.loaded);
         // At most what a header has room for, and no run takes that long.
-        let life = life.min(u64::from(u32::MAX).saturating_sub(took) * MILLI);
-        let expires = stamp.now.saturating_add(life);
+        let most = u64::from(u32::MAX).saturating_sub(took.div_ceil(MILLI)) * MILLI;
+        // What is not kept here is not bounded by that.
+        let most = if self.is_kept_here() { most.min(self.kept_here()) } else { most };
+        let fresh_until = stamp.now.saturating_add(life.min(most));
+        let window = if most < life {
+            Window::UNKNOWN
+        } else if self.freshness().is_early {
+            Window::of(cost, took.saturating_add(life) / 2)
+        } else {
+            Window::NONE
+        };
+        let expires = fresh_until.saturating_sub(window.length());
         Header {
             expires,
             span: expires.saturating_sub(stamp.loaded).div_ceil(MILLI) as u32,
@@ -589,6 +846,7 @@ impl Call {
             generation: stamp.generation,
             function: self.instance.number as u16,
             weight: self.cache().store.weigh(self, measure),
+            window,
         }
     }
 
@@ -597,13 +855,16 @@ impl Call {
     fn unconfirmed(&self, entry: Kept) -> Kept {
         let Kept { header, value } = entry;
         let until = header.loaded().saturating_add(self.cache().settings.unproven);
-        Kept { header: header.living_until(header.expires.min(until)), value }
+        if header.expires <= until {
+            return Kept { header, value };
+        }
+        Kept { header: Header { window: Window::UNKNOWN, ..header.living_until(until) }, value }
     }
 
     /// Lands an entry in memory, if it may be kept there.
     pub(crate) fn land(&self, lead: Lead, entry: Kept) {
         let now = self.cache().time.now();
-        if self.is_kept_here() && now < entry.header.expires {
+        if self.is_kept_here() && now < entry.header.fresh_until() {
             if let Some(remote) = &self.cache().remote
                 && !self.cache().trust.lasts(now)
             {
@@ -618,16 +879,43 @@ impl Call {
     /// Lands the entry of a run: in memory, or first in the remote tier, and that takes a while.
     pub(crate) fn keep(&self, lead: Lead, life: Option<u64>, entry: Kept) -> Option<Boxed<Kept>> {
         match (life, lead.token()) {
+            (None, _) if lead.replaces() => {
+                // What it is in the place of is not what the function returns any more.
+                lead.land(Outcome::Value(entry.clone()));
+                let writes = vec![Write::of(self)];
+                return Some(Box::pin(async move {
+                    // Until it has landed, nothing of the key is served in this process.
+                    let _ = change::land(writes).await;
+                    entry
+                }));
+            }
             (Some(life), Some(token)) => {
                 return Some(remote::fill(self, lead, token, life, entry));
             }
-            (Some(_), None) if remote::of(self.cache(), self).is_some() => {
+            (Some(_), None) if remote::of(self).is_some() => {
                 self.land(lead, self.unconfirmed(entry));
             }
             (Some(_), None) => self.land(lead, entry),
             _ => lead.land(Outcome::Value(entry)),
         }
         None
+    }
+
+    /// The run that had the lead has failed: what is in the place of its result, if there is something.
+    pub(crate) fn fall_back(&self, lead: Lead, other: Outcome) -> Boxed<Option<Kept>> {
+        let call = self.clone();
+        Box::pin(async move {
+            let is_of_use = |old: &Kept| call.is_of_use(old, call.cache().time.now());
+            if let Some(old) = lead.old().filter(is_of_use)
+                && let Some(old) = remote::confirmed_old(&call, &lead, old).await
+                && is_of_use(&old)
+            {
+                let until = call.cache().time.now().saturating_add(nanos(call.throttle()));
+                return lead.land_old(&call, old.clone(), until, other).then_some(old);
+            }
+            lead.land(other);
+            None
+        })
     }
 
     pub(crate) async fn invalidate(&self) -> Result<(), Error> {
@@ -646,6 +934,10 @@ impl Call {
         // Unheld, it has removed the entry.
         held.and(landed)
     }
+}
+
+fn follow_on(follower: Follower) -> Step {
+    Step::Go(Box::pin(Following { wait: follow(follower) }))
 }
 
 /// Where the value of an entry in memory comes from.

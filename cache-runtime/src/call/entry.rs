@@ -93,6 +93,33 @@ pub trait IntoEntry: sealed::Sealed {
     fn into_entry(self) -> Entry<Self::Output>;
 }
 
+/// What an attribute can name to be invalidated: a call, its entry, or a batch.
+#[diagnostic::on_unimplemented(
+    message = "expected a cached call such as `get_user(id)`, found `{Self}`",
+    label = "not a cached call"
+)]
+#[doc(hidden)]
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+pub trait Target {
+    /// What a writer changes of it.
+    fn writes(self) -> Vec<Write>;
+}
+
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<T: IntoEntry> Target for T {
+    fn writes(self) -> Vec<Write> {
+        vec![self.into_entry().write()]
+    }
+}
+
+#[diagnostic::do_not_recommend]
+#[allow(private_interfaces, reason = "the trait is for the attributes alone")]
+impl<F: Future> Target for super::Batch<F> {
+    fn writes(self) -> Vec<Write> {
+        super::Batch::writes(self)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }

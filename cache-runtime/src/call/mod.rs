@@ -1,14 +1,17 @@
 //! The call: a future that is also the handle of its entry.
 
+mod batch;
 mod body;
 mod build;
 mod engine;
 mod entry;
+mod fresh;
 mod holds;
 mod outcome;
 mod policy;
 mod shape;
 mod share;
+mod warm;
 
 use std::{
     fmt,
@@ -20,24 +23,30 @@ use std::{
 
 use pin_project_lite::pin_project;
 
+pub use batch::{Batch, BatchBuilder, EachOf, EachShape, batch, batch_on, unexpanded_batch};
 pub use build::{
     CallBuilder, NoPart, Part, PartOf, call, call_on, path_of, type_name_of, unexpanded,
 };
-pub use entry::{Entry, IntoEntry};
+pub use entry::{Entry, IntoEntry, Target};
 pub use holds::Holds;
 pub use outcome::{CloneOfOutput, FromUnheld, Outcome, Success, clone_of, of, unheld};
 pub(crate) use policy::{Life, Made};
 pub use shape::{Cacheable, Output, ShapeOf};
-pub(crate) use shape::{Codec, Fallible, InArc, InLabel, Keep, Shape};
+pub(crate) use shape::{Codec, Fallible, HasError, InArc, InLabel, Keep, Shape};
+pub(crate) use share::ShareError;
 pub use share::{AnyError, ClonedError, Shared, TextError};
+pub use warm::{Progress, WarmReport, warm};
 
 use crate::{
+    cache::Running,
     error::Error,
     local::{Kept, Lead, Mode, SharedError},
 };
 use body::{Open, Opened};
 pub(crate) use engine::Call;
-use engine::{Boxed, Function, Owned, State, drive, drop_cold, source};
+pub(crate) use fresh::Recalled;
+
+use engine::{Function, Missed, Owned, Phase, Settling, State, Why, drive, drop_cold, source};
 use entry::Put;
 use policy::{Policy, Settled, hit};
 
@@ -95,6 +104,11 @@ pub enum Source {
         /// Since the load began that the value comes from, in whichever process.
         age: Duration,
     },
+    /// Memory or Redis, past the life of the value: somebody refreshes it, or has failed to.
+    Stale {
+        /// Since the load began that the value comes from, in whichever process.
+        age: Duration,
+    },
     /// A run that another caller had under way.
     Shared,
     /// The function: this call ran it.
@@ -110,7 +124,7 @@ impl<F: Future> Cached<F> {
     }
 
     /// What is stored, without running the function: `None` if nothing is, `Some(None)` for a
-    /// stored `None`.
+    /// stored `None`. Also a stale value, where a call would be served it at once.
     ///
     /// ```
     /// # use larder::{Cache, cached};
@@ -134,9 +148,9 @@ impl<F: Future> Cached<F> {
     /// Runs the function now and stores what it returns. Never joins a run that began earlier,
     /// and such a run stores nothing any more; the old value is served meanwhile.
     ///
-    /// An `Err` leaves the old value in place.
+    /// An `Err` leaves the old value in place. What the function returns and would not store removes it.
     pub fn refresh(mut self) -> impl Future<Output = F::Output> {
-        self.front.state.made = Some(Mode::Refresh);
+        self.front.state = State::made(Mode::Refresh);
         self
     }
 
@@ -191,7 +205,8 @@ impl<F: Future> Cached<F> {
         call.put(made).await
     }
 
-    /// How long the stored value will be served; `None` if there is none.
+    /// What is left of the life of the stored value; `None` if there is none, zero if it is served past its
+    /// life.
     pub async fn expires_in(self) -> Option<Duration> {
         let (entry, now) = self.front.call.find().await?;
         Some(Duration::from_nanos(entry.header.expires.saturating_sub(now)))
@@ -236,6 +251,11 @@ impl<F: Future> Cached<F> {
         this.front.miss_output((this.open)(this.body), cx)
     }
 
+    fn is_failure(self: Pin<&mut Self>, output: &F::Output) -> bool {
+        let this = self.project();
+        ((this.open)(this.body).policy.is_failure)(output)
+    }
+
     fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
         let this = self.project();
         let opened = (this.open)(this.body);
@@ -252,22 +272,36 @@ impl<R> Front<R> {
         Self { call, hit: hit::<S>, state: State::made(Mode::Load) }
     }
 
+    /// Of a call that goes on somewhere else.
+    fn going_on<S: Shape<Output = R>>(call: Call, missed: Missed) -> Self {
+        Self::in_state::<S>(call, State::going_on(missed))
+    }
+
+    fn in_state<S: Shape<Output = R>>(call: Call, state: State) -> Self {
+        Self { call, hit: hit::<S>, state }
+    }
+
+    /// Begins its flight, if it was held back.
+    fn claim(&mut self) {
+        self.state.claim(&self.call);
+    }
+
     /// What a call is most of the time: an entry in memory that it can read.
     #[inline]
     fn hit(&mut self) -> Option<R> {
-        if self.state.made != Some(Mode::Load) {
+        if self.state.phase != Phase::Made(Mode::Load) {
             return None;
         }
         let output = (self.hit)(&self.call);
         if output.is_some() {
-            self.state.made = None;
+            self.state.phase = Phase::Counted;
         }
         output
     }
 
     /// As `hit`, and where the value comes from.
     fn hit_with_source(&mut self, policy: &Policy<'_, R>) -> Option<(R, Source)> {
-        if self.state.made != Some(Mode::Load) {
+        if self.state.phase != Phase::Made(Mode::Load) {
             return None;
         }
         let entry = self.call.hit()?;
@@ -276,7 +310,7 @@ impl<R> Front<R> {
             self.call.was_no_hit();
             return None;
         };
-        self.state.made = None;
+        self.state.phase = Phase::Counted;
         Some((output, source))
     }
 
@@ -320,17 +354,47 @@ impl<R> Function for Typed<'_, R> {
         self.output.is_some()
     }
 
-    fn detach(&mut self, call: &Call, lead: Lead) -> Option<Lead> {
-        self.opened.detach(call, lead)
+    fn permit(&mut self, call: &Call, why: Why) -> Option<Running> {
+        self.opened.permit(call, why)
     }
 
-    fn settle(&mut self, call: &Call, lead: Lead) -> Option<Boxed<Kept>> {
-        match self.opened.policy.settle(call, lead, self.output.take()?) {
-            Settled::Done(output) => {
-                self.output = Some(output);
-                None
+    fn leave(&mut self, call: &Call, missed: Missed, running: Running) {
+        self.opened.leave(call, missed, running);
+    }
+
+    fn has_left(&self) -> bool {
+        self.opened.has_left()
+    }
+
+    fn source(&self) -> Source {
+        self.opened.source()
+    }
+
+    fn counts_itself(&mut self) -> bool {
+        self.opened.counts_itself()
+    }
+
+    fn settle(&mut self, call: &Call, lead: Lead) -> Settling {
+        // The engine settles what it has just polled.
+        let Some(output) = self.output.take() else {
+            return Settling::Done;
+        };
+        match (self.opened.policy.settle(call, lead, output), &mut self.opened.aside) {
+            (Settled::Filling(filling), _) => Settling::Filling(filling),
+            (Settled::Failing(output, falling_back), Some(aside)) => {
+                **aside = Some(output);
+                Settling::Failing(falling_back)
             }
-            Settled::Filling(filling) => Some(filling),
+            (Settled::Done(output) | Settled::Failing(output, _), _) => {
+                self.output = Some(output);
+                Settling::Done
+            }
+        }
+    }
+
+    fn keep_output(&mut self) {
+        if let Some(aside) = &mut self.opened.aside {
+            self.output = aside.take();
         }
     }
 }

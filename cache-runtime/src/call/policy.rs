@@ -1,10 +1,11 @@
 //! What an attribute says about the results of its function: how long they live, which are
 //! stored, how errors are shared.
 
-use std::{any::Any, pin::Pin, time::Duration};
+use std::{any::Any, time::Duration};
 
 use super::{
     Call,
+    engine::Boxed,
     entry::Put,
     shape::{Keep as _, Shape, Split},
     share::ShareError,
@@ -147,6 +148,8 @@ pub(crate) struct Policy<'a, R> {
     pub(super) join: fn(AnyValue) -> Option<R>,
     /// The copy of an error that a follower returns.
     pub(super) fail: fn(&SharedError) -> Option<R>,
+    /// Whether an output is an error.
+    pub(super) is_failure: fn(&R) -> bool,
     settle: fn(&AnyKnobs, &Call, Lead, R) -> Settled<R>,
     put: fn(&AnyKnobs) -> Put<R>,
 }
@@ -160,6 +163,7 @@ impl<'a, R> Policy<'a, R> {
             knobs,
             join: |kept| joined::<S>(S::Keep::take_last(kept)),
             fail: |shared| K::copy(shared).map(S::error),
+            is_failure: S::is_failure,
             settle: |knobs, call, lead, output| settle::<S, K>(known(knobs), call, lead, output),
             put: |knobs| Put::of::<S, K>(*known(knobs)),
         }
@@ -184,8 +188,10 @@ pub(super) fn known<K: Any>(knobs: &AnyKnobs) -> &K {
 /// What settling a run comes to.
 pub(crate) enum Settled<R> {
     Done(R),
+    /// It has failed with this, and an old value may be in its place.
+    Failing(R, Boxed<Option<Kept>>),
     /// The value is on its way to the remote tier, and the output is what it will be kept as.
-    Filling(Pin<Box<dyn Future<Output = Kept> + Send>>),
+    Filling(Boxed<Kept>),
 }
 
 /// Lands a run: stores what is to be stored, and gives the followers theirs.
@@ -198,14 +204,15 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
     let split = S::split(output);
     let life = knobs.life(call, &split);
     match split {
-        Split::Value(value) if life.is_none() && !lead.has_followers() => {
+        Split::Value(value) if life.is_none() && !lead.has_followers() && !lead.replaces() => {
             lead.land(Outcome::Unshared);
             Settled::Done(S::value(value))
         }
         Split::Value(value) => {
             let kept = S::Keep::keep(value.clone());
-            let header = call
-                .header(lead.stamp(), life.unwrap_or(0), || (call.instance.codec.measure)(&kept));
+            let measure = || (call.instance.codec.measure)(&kept);
+            let cost = nanos(lead.cost());
+            let header = call.header(lead.stamp(), life.unwrap_or(0), cost, measure);
             let entry = Kept { header, value: kept };
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
@@ -213,7 +220,8 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
             }
         }
         Split::None => {
-            let header = call.header(lead.stamp(), life.unwrap_or(0), || 0);
+            let cost = nanos(lead.cost());
+            let header = call.header(lead.stamp(), life.unwrap_or(0), cost, || 0);
             let entry = Kept::negative(header, call.is_tagged());
             match call.keep(lead, life, entry) {
                 Some(filling) => Settled::Filling(filling),
@@ -226,7 +234,11 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
             // The copies are made with no lock held, for all who have joined by now.
             let followers = lead.close();
             let shared = if followers > 0 { knobs.share(&error, followers) } else { None };
-            lead.land(shared.map_or(Outcome::Unshared, Outcome::Error));
+            let outcome = shared.map_or(Outcome::Unshared, Outcome::Error);
+            if call.old_of(&lead).is_some() {
+                return Settled::Failing(S::error(error), call.fall_back(lead, outcome));
+            }
+            lead.land(outcome);
             Settled::Done(S::error(error))
         }
     }
@@ -252,23 +264,18 @@ pub(crate) fn entry<S: Shape, K: Rules<S>>(
     let entry: Box<dyn FnOnce(Stamp) -> Kept + Send> = match split {
         Split::Value(value) => Box::new(move |stamp| {
             let value = S::Keep::keep(value);
-            let header = call.header(stamp, life, || (call.instance.codec.measure)(&value));
+            let header = call.header(stamp, life, 0, || (call.instance.codec.measure)(&value));
             Kept { header, value }
         }),
-        Split::None => {
-            Box::new(move |stamp| Kept::negative(call.header(stamp, life, || 0), call.is_tagged()))
-        }
+        Split::None => Box::new(move |stamp| {
+            Kept::negative(call.header(stamp, life, 0, || 0), call.is_tagged())
+        }),
         Split::Error(_) => return None,
     };
     Some(Made { life, entry })
 }
 
-/// What the readers of an entry make of its value.
-pub(crate) fn join<S: Shape>(kept: AnyValue) -> Option<S::Output> {
-    joined::<S>(S::Keep::take(kept))
-}
-
-fn joined<S: Shape>(taken: Result<S::Value, AnyValue>) -> Option<S::Output> {
+pub(super) fn joined<S: Shape>(taken: Result<S::Value, AnyValue>) -> Option<S::Output> {
     match taken {
         Ok(value) => Some(S::value(value)),
         Err(other) => was_negative(other).then(S::none).flatten(),

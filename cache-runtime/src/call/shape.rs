@@ -309,6 +309,7 @@ pub trait Shape: Copy {
     fn value(value: Self::Value) -> Self::Output;
     fn none() -> Option<Self::Output>;
     fn error(error: Self::Error) -> Self::Output;
+    fn is_failure(output: &Self::Output) -> bool;
 }
 
 /// A shape that has a `None`.
@@ -393,7 +394,8 @@ macro_rules! shapes {
         $shape:ident<$value_type:ident $(, $param:ident)?> for $target:ty, in_arc: $target_in_arc:ty;
         $output:ty, $error:ty;
         |$split:ident| $split_as:expr, |$value:ident| $value_as:expr,
-        none: $none:expr, |$failure:ident| $error_as:expr, reads_none: $reads_none:expr
+        none: $none:expr, |$failure:ident| $error_as:expr,
+        |$tested:ident| $is_failure:expr, reads_none: $reads_none:expr
     )*) => {$(
         $(#[$doc])*
         #[doc(hidden)]
@@ -463,6 +465,10 @@ macro_rules! shapes {
             fn error($failure: $error) -> $output {
                 $error_as
             }
+
+            fn is_failure($tested: &$output) -> bool {
+                $is_failure
+            }
         }
     )*};
 }
@@ -477,13 +483,15 @@ shapes! {
         Ok(None) => Split::None,
         Err(error) => Split::Error(error),
     },
-    |value| Ok(Some(value)), none: Some(Ok(None)), |error| Err(error), reads_none: true
+    |value| Ok(Some(value)), none: Some(Ok(None)), |error| Err(error), |output| output.is_err(),
+    reads_none: true
 
     /// `Option<T>`
     Optional<T> for &&Output<Option<T>>, in_arc: &&&Output<Option<Arc<T>>>;
     Option<T>, Infallible;
     |output| output.map_or(Split::None, Split::Value),
-    |value| Some(value), none: Some(None), |error| match error {}, reads_none: true
+    |value| Some(value), none: Some(None), |error| match error {}, |_output| false,
+    reads_none: true
 
     /// `Result<T, E>`
     Fallible<T, E> for &Output<Result<T, E>>, in_arc: &&&Output<Result<Arc<T>, E>>;
@@ -492,15 +500,19 @@ shapes! {
         Ok(value) => Split::Value(value),
         Err(error) => Split::Error(error),
     },
-    |value| Ok(value), none: None, |error| Err(error), reads_none: false
+    |value| Ok(value), none: None, |error| Err(error), |output| output.is_err(),
+    reads_none: false
 
     /// `T`
     Plain<T> for Output<T>, in_arc: &&&Output<Arc<T>>;
     T, Infallible;
     |output| Split::Value(output),
-    |value| value, none: None, |error| match error {}, reads_none: false
+    |value| value, none: None, |error| match error {}, |_output| false, reads_none: false
 }
 
+/// Of a batch, which is the output itself.
+#[diagnostic::do_not_recommend]
+impl<T, E> HasError for Result<T, E> {}
 #[diagnostic::do_not_recommend]
 impl<T, K> HasNone for Optional<T, K> {}
 #[diagnostic::do_not_recommend]

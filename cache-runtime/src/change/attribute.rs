@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use super::{Write, Writes, hold, hold_all, land};
 use crate::{
     cache::{AsCache, Cache},
-    call::{Entry, Holds, IntoEntry},
+    call::{Entry, Holds, IntoEntry, Target},
     error::Error,
     key::{KeyBytes, KeyText},
 };
@@ -43,8 +43,8 @@ impl Change {
     }
 
     /// An entry to invalidate: before the body, or after it.
-    pub fn target(&mut self, entry: impl IntoEntry) {
-        self.writes.all.push(entry.into_entry().write());
+    pub fn target(&mut self, target: impl Target) {
+        self.writes.all.extend(target.writes());
     }
 
     /// `tag("team:{team}")`, by its template and what stands in it.

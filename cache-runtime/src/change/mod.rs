@@ -299,10 +299,10 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, landing: &mut Landing) {
 
 /// The entry of a value, and its form in the remote tier if it has one there.
 fn valued(held: &Held, made: Made) -> Result<(Kept, Option<Fill>), Error> {
-    let Target { cache, call, .. } = held.target();
+    let Target { call, .. } = held.target();
     let life = made.life;
     let entry = held.entry(made);
-    let value = match call.as_ref().filter(|call| remote::of(cache, call).is_some()) {
+    let value = match call.as_ref().filter(|call| remote::of(call).is_some()) {
         Some(call) => Some(remote::encoded(call, &entry, life, Duration::ZERO)?),
         None => None,
     };

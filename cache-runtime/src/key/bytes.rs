@@ -1,16 +1,17 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use quick_cache::Equivalent;
 
 use super::{
-    MOST_TAGS,
+    Lifetimes, MOST_TAGS,
     part::{KeyPart, Nesting},
     text::KeyText,
 };
-use crate::cache::Cache;
+use crate::{cache::Cache, remote::Remote};
 
 /// The parts of a key in canonical bytes. Up to `INLINE` of them in place, so that a hit
 /// allocates nothing.
@@ -43,8 +44,10 @@ pub(crate) struct Apart {
     long: Vec<u8>,
     /// The scope of the call, if that is of another cache than the call.
     pub(crate) scope: Option<Cache>,
-    /// The longest life in the memory of the process, if the site does not say it.
-    pub(crate) local: Option<u64>,
+    /// How long values live, if the site does not say it.
+    pub(crate) lifetimes: Option<Lifetimes>,
+    /// The remote tier as this call is to see it.
+    pub(crate) remote: Option<Arc<dyn Remote>>,
     /// Tags that the caller wrote, and how long the key is without them.
     pub(crate) tags: Vec<KeyText>,
     own: usize,

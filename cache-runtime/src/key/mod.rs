@@ -17,7 +17,7 @@ pub(crate) use bytes::{Apart, Lookup, Slots, StoredKey};
 pub use bytes::{KeyBytes, KeyWriter};
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
-pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance};
+pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance, serves_old};
 pub use tags::Tag;
 pub(crate) use tags::{MOST_TAGS, TagSet};
 pub(crate) use text::KeyText;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::tags::{Tag, TagSet};
-use crate::{cache::Installed, call::Codec, clock::MILLI, remote::fingerprint};
+use crate::{cache::Installed, call::Codec, clock::MILLI, local::Freshness, remote::fingerprint};
 
 /// One annotated function: what its attribute says. A `static` in the function's body.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Lifetimes {
     /// In the memory of the process, at most. 0: not there at all.
     pub(crate) local: u64,
     pub(crate) jitter: Jitter,
+    pub(crate) freshness: Freshness,
 }
 
 /// How much is added to a life, at most.
@@ -42,7 +43,13 @@ pub(crate) enum Jitter {
 
 impl Lifetimes {
     pub(crate) const fn new() -> Self {
-        Self { ttl: 0, none_ttl: 0, local: u64::MAX, jitter: Jitter::None }
+        Self {
+            ttl: 0,
+            none_ttl: 0,
+            local: u64::MAX,
+            jitter: Jitter::None,
+            freshness: Freshness::NONE,
+        }
     }
 
     /// A life with its jitter; `random` is drawn per fill.
@@ -249,6 +256,30 @@ impl Site {
     }
 
     #[must_use]
+    pub const fn stale(mut self, millis: u64) -> Self {
+        self.lifetimes.freshness.stale = millis.saturating_mul(MILLI);
+        self
+    }
+
+    #[must_use]
+    pub const fn stale_if_error(mut self, millis: u64) -> Self {
+        self.lifetimes.freshness.stale_if_error = millis.saturating_mul(MILLI);
+        self
+    }
+
+    #[must_use]
+    pub const fn refresh_early(mut self) -> Self {
+        self.lifetimes.freshness.is_early = true;
+        self
+    }
+
+    #[must_use]
+    pub const fn max_wait(mut self, millis: u64) -> Self {
+        self.lifetimes.freshness.max_wait = Some(millis.saturating_mul(MILLI));
+        self
+    }
+
+    #[must_use]
     pub const fn not_remote(mut self) -> Self {
         self.remote = false;
         self
@@ -372,6 +403,12 @@ pub(crate) fn load_instance(
 pub(crate) fn function(number: u32) -> &'static str {
     let sites = SITES.read().unwrap_or_else(PoisonError::into_inner);
     sites.get(number as usize).map_or("", |site| site.function())
+}
+
+/// Whether the function with that number has a use for old values.
+pub(crate) fn serves_old(number: u16) -> bool {
+    let sites = SITES.read().unwrap_or_else(PoisonError::into_inner);
+    sites.get(usize::from(number)).is_some_and(|site| site.lifetimes.freshness.is_any())
 }
 
 /// Input: `app::Repo<u8>::list::{{closure}}`. Output: `app::Repo<u8>::list`.

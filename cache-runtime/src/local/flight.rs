@@ -6,12 +6,13 @@
 //! own copy of the function's future. Every change of a flight happens under the lock of its
 //! shard; only the landed outcome is read without it.
 
+mod follow;
+mod lead;
 mod pending;
 
 use std::{
     any::{Any, TypeId},
     hash::{BuildHasher as _, Hasher as _},
-    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -20,16 +21,21 @@ use foldhash::fast::{FoldHasher, RandomState};
 use hashbrown::HashTable;
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use self::{
+    follow::{Followed, Follower, follow},
+    lead::Lead,
+};
+
 use self::pending::Pending;
 use super::{
+    fresh::Old,
     store::{Evicted, Generations, Kept},
     tags::{Bumps, Known, Tagged, Tags},
+    waits::Edge,
 };
 use crate::{
-    cache::Cache,
-    call::Call,
-    clock::nanos,
-    counters::{Count, Counters},
+    cache::{Cache, InScope},
+    call::{Call, Recalled},
     key::KeyText,
     remote::{self, Token},
     sync::{
@@ -41,9 +47,6 @@ use crate::{
         lock,
     },
 };
-
-/// What a leader needs for its last look at the remote tier.
-const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// Of a flight in a process that nobody else tells anything.
 const EVERYBODY: u32 = u32::MAX;
@@ -57,6 +60,8 @@ pub(crate) struct Flights {
     /// How many keys and tags are pending, so that a read need not look for its own where none is.
     pending: AtomicUsize,
     pub(super) bumps: Bumps,
+    /// Locked while those of a batch begin.
+    together: Mutex<()>,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
@@ -124,6 +129,8 @@ pub(crate) struct Flight {
     /// When its load began.
     loaded: AtomicU64,
     running: AtomicBool,
+    /// Whether its run is counted by it, and not by a batch that runs for others, too.
+    counts: AtomicBool,
     /// When its function started.
     started: AtomicU64,
     /// When it returned; 0 before.
@@ -135,12 +142,25 @@ pub(crate) struct Flight {
     moment: AtomicU32,
     /// Who joined before this moment has a value that was current then; all, if it is `EVERYBODY`.
     confirmed: AtomicU32,
+    /// Whether what it comes to is in the place of a value that may be served meanwhile.
+    replaces: AtomicBool,
+    /// That value, where it is of use.
+    old: Mutex<Option<Offered>>,
     /// Of a flight that asks the remote tier.
     fetch: Option<Fetch>,
     /// Of the leader: it has nothing to hand over.
     landed: AtomicBool,
     outcome: OnceLock<Outcome>,
     changed: Notify,
+}
+
+/// A value that is to be replaced by what a flight comes to.
+#[derive(Clone)]
+struct Offered {
+    entry: Kept,
+    /// At this moment of the flight it was read in the remote tier; `None` if it was in memory, where a
+    /// follower has looked by itself.
+    read: Option<u32>,
 }
 
 /// The part of a flight that is spent with the remote tier.
@@ -174,6 +194,8 @@ pub(crate) struct Stamp {
 pub(crate) enum Outcome {
     Value(Kept),
     Error(SharedError),
+    /// The run has failed, and there is an old value for whom it is not too old. For others, this.
+    Old(Kept, Box<Outcome>),
     /// Nothing that can be shared: each follower runs for itself, all at once.
     Unshared,
     /// It lost its leader after it had been superseded, or what it has may be from before the
@@ -197,7 +219,11 @@ pub(crate) enum Mode {
 /// What a caller found.
 pub(crate) enum Begun {
     Hit(Kept),
-    Lead(Lead),
+    /// What is served while somebody runs the function, or nobody for now.
+    /// Also whether its caller has just read it.
+    Old(Kept, bool),
+    /// Also who waits for it, or what it waits for.
+    Lead(Lead, Edge),
     Follow(Follower),
 }
 
@@ -206,6 +232,7 @@ impl Flights {
         Self {
             pending: AtomicUsize::new(0),
             bumps: Bumps::default(),
+            together: Mutex::default(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: RandomState::default(),
         }
@@ -236,42 +263,58 @@ impl Flights {
         lock(&self.shards[hash as usize % SHARDS])
     }
 
-    /// Hits, joins or leads.
-    pub(crate) fn begin(cache: &Cache, call: &Call, mode: Mode, now: u64) -> Begun {
+    /// From now on until this is dropped no other batch begins its flights: of two that overlap, one finds
+    /// all those of the other, and the other none of its, so that they do not wait for each other.
+    pub(crate) fn together(&self) -> MutexGuard<'_, ()> {
+        lock(&self.together)
+    }
+
+    /// Hits, joins or leads. `read` is what the caller has read by itself, if it is old. What is of no use
+    /// to anybody any more is the caller's to drop: it may run code of the user.
+    pub(crate) fn begin(
+        cache: &Cache,
+        call: &Call,
+        mode: Mode,
+        read: Option<Old>,
+        now: u64,
+    ) -> (Begun, Option<Kept>) {
         let name = cache.flights.name(call.text());
         let slot = name.slot();
         let tags = call.tags().map(|tags| Box::new(Tagged::begin(cache, tags)));
         let mut dead = None;
+        let mut old = None;
+        let mut is_read = false;
         let mut shard = cache.flights.shard(&name);
         if mode != Mode::Refresh && !shard.is_pending(&name) {
+            old = read.filter(|read| cache.generations.is_at(&read.entry.header));
+            is_read = old.is_some();
             // Somebody may have landed since the caller looked.
-            if let Some(entry) = cache.store.peek(call) {
-                if cache.is_valid(&entry.header, now) && call.reads(&entry) {
-                    return Begun::Hit(entry);
-                }
-                dead = cache.store.remove(call);
+            match call.recall(now) {
+                Recalled::Fresh(entry) => return (Begun::Hit(entry), None),
+                Recalled::Old(found) => (old, is_read) = (Some(found), false),
+                Recalled::Dead => dead = cache.store.remove(call),
+                Recalled::Nothing => {}
             }
         }
         match mode {
             Mode::Load | Mode::Overdue => {
+                if let Some(Old { entry, is_paused: true, .. }) = old {
+                    return (Begun::Old(entry, is_read), dead);
+                }
                 if let Some(flight) = shard.joinable(&name, call, tags.as_deref()) {
-                    flight.followers.fetch_add(1, Relaxed);
-                    let joined = Joined {
-                        moment: flight.moment.load(Relaxed),
-                        takes_old: call.is_kept_here() && flight.is_trusted(now),
-                    };
-                    let flight = Arc::clone(flight);
-                    drop(shard);
-                    return Begun::Follow(Follower::new(flight, call, joined));
+                    if let Some(Old { entry, wait: Some(Duration::ZERO), .. }) = old {
+                        return (Begun::Old(entry, is_read), dead);
+                    }
+                    return (Begun::Follow(Follower::join(flight, call, old, now)), dead);
                 }
             }
             Mode::Refresh => {
                 shard.take_off(&name, |flight| flight.is_for(call), Flight::supersede);
             }
-            Mode::Alone => {}
+            Mode::Alone => old = None,
         }
         shard.begun += 1;
-        let is_shared = remote::of(cache, call).is_some();
+        let is_shared = remote::of(call).is_some();
         let flight = Arc::new(Flight {
             cache: cache.clone(),
             value: call.instance.entity.value,
@@ -287,6 +330,7 @@ impl Flights {
             function: AtomicU32::new(0),
             loaded: AtomicU64::new(0),
             running: AtomicBool::new(false),
+            counts: AtomicBool::new(true),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             token: OnceLock::new(),
@@ -294,16 +338,23 @@ impl Flights {
             moment: AtomicU32::new(0),
             // Where nobody else invalidates, what supersedes a flight is known here.
             confirmed: AtomicU32::new(if cache.remote.is_none() { EVERYBODY } else { 0 }),
+            replaces: AtomicBool::new(old.is_some() || mode == Mode::Refresh),
+            old: Mutex::new(old.map(|Old { entry, .. }| Offered {
+                entry,
+                // Before all others: nobody who joins may take it.
+                read: is_read.then_some(0),
+            })),
             fetch: is_shared.then(Fetch::new),
             landed: AtomicBool::new(false),
             outcome: OnceLock::new(),
             changed: Notify::new(),
             name,
         });
+        // Before anybody can wait for it.
+        let edge = InScope::leads(&flight);
         shard.insert(&flight);
         drop(shard);
-        drop(dead);
-        Begun::Lead(Lead::new(flight, call.instance.number, now))
+        (Begun::Lead(Lead::new(flight, call.instance.number, now), edge), dead)
     }
 }
 
@@ -408,6 +459,10 @@ impl Flight {
         self.superseded.store(true, Relaxed);
     }
 
+    fn is_superseded(&self) -> bool {
+        self.superseded.load(Relaxed)
+    }
+
     /// Whether memory would serve what it loads, as far as it is known by now.
     fn is_trusted(&self, now: u64) -> bool {
         let is_proven = self.cache.trust.lasts(now) && !self.is_outdated();
@@ -453,405 +508,5 @@ impl std::fmt::Debug for Flight {
 impl std::fmt::Debug for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Named").field(&self.text.to_text()).finish()
-    }
-}
-
-/// The one caller that runs. Dropped before it has landed, it leaves the flight to a follower.
-///
-/// One pointer: what belongs to the leader alone is in the flight, whose next leader overwrites it.
-pub(crate) struct Lead {
-    flight: Arc<Flight>,
-}
-
-impl Lead {
-    fn new(flight: Arc<Flight>, function: u32, now: u64) -> Self {
-        flight.function.store(function, Relaxed);
-        flight.ended.store(0, Relaxed);
-        flight.loaded.store(now, Relaxed);
-        Self { flight }
-    }
-
-    pub(crate) fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    pub(crate) fn name(&self) -> &Named {
-        &self.flight.name
-    }
-
-    pub(crate) fn stamp(&self) -> Stamp {
-        let Flight { name, generation, loaded, .. } = &*self.flight;
-        let generation = generation.load(Relaxed);
-        let now = match self.flight.ended.load(Relaxed) {
-            0 => self.flight.cache.time.now(),
-            ended => ended,
-        };
-        let loaded = loaded.load(Relaxed);
-        Stamp { slot: name.slot(), generation, loaded, now }
-    }
-
-    /// The lease of this load in the remote tier, if it has one.
-    pub(crate) fn token(&self) -> Option<Token> {
-        self.flight.token.get().copied()
-    }
-
-    pub(crate) fn is_patient(&self) -> bool {
-        self.flight.patient
-    }
-
-    /// Something is about to be asked or begun that may show the value to be current. Who joins
-    /// from now on joins later than that.
-    pub(crate) fn mark(&self) -> u32 {
-        let flight = &self.flight;
-        let _shard = flight.shard();
-        flight.moment.fetch_add(1, Relaxed) + 1
-    }
-
-    /// What was marked has shown that the value was current then.
-    pub(crate) fn confirm(&self, mark: u32) {
-        self.flight.confirmed.fetch_max(mark, Relaxed);
-    }
-
-    /// It has waited, and is about to read anew: what came until now outdates nothing that it will
-    /// have. Unless this process itself is changing the key.
-    pub(crate) fn look_anew(&self) {
-        let flight = &self.flight;
-        if self.may_be_kept() {
-            return;
-        }
-        if let Some(tags) = flight.tags() {
-            tags.begin_anew(&flight.cache);
-            if tags.was_pending() {
-                // What it will find may be from before, and so would be what it keeps or shares.
-                flight.supersede();
-                flight.shard().remove(flight);
-                return;
-            }
-        }
-        let mut shard = flight.shard();
-        if shard.is_pending(&flight.name) {
-            return;
-        }
-        flight.generation.store(flight.cache.generations.at(flight.name.slot()), Relaxed);
-        flight.superseded.store(false, Relaxed);
-        // It may have been taken off.
-        shard.remove(flight);
-        shard.insert(flight);
-    }
-
-    /// What the commands of this flight took so far.
-    pub(crate) fn spent(&self) -> Duration {
-        let spent = self.flight.fetch.as_ref().map(|fetch| fetch.spent.load(Relaxed));
-        Duration::from_nanos(spent.unwrap_or(0))
-    }
-
-    pub(crate) fn spend(&self, time: Duration) {
-        if let Some(fetch) = &self.flight.fetch {
-            fetch.spent.fetch_add(nanos(time), Relaxed);
-        }
-    }
-
-    pub(crate) fn forget_spent(&self) {
-        if let Some(fetch) = &self.flight.fetch {
-            fetch.spent.store(0, Relaxed);
-        }
-    }
-
-    /// What the run took.
-    pub(crate) fn cost(&self) -> Duration {
-        let (started, ended) = (&self.flight.started, &self.flight.ended);
-        Duration::from_nanos(ended.load(Relaxed).saturating_sub(started.load(Relaxed)))
-    }
-
-    pub(crate) fn granted(&self, token: Token) {
-        let _ = self.flight.token.set(token);
-    }
-
-    /// The remote tier took the lease back, with a value or because it was lost.
-    pub(crate) fn used_up(&self) {
-        self.flight.token_used.store(true, Relaxed);
-    }
-
-    /// Whatever this load comes to is not stored: the remote tier said no.
-    pub(crate) fn keep_nothing(&self) {
-        self.flight.supersede();
-    }
-
-    fn counters(&self) -> &Counters {
-        self.flight.cache.functions.of(self.flight.function.load(Relaxed))
-    }
-
-    /// The function starts, or goes on.
-    pub(crate) fn run(&self) {
-        let flight = &self.flight;
-        if !flight.running.load(Relaxed) {
-            flight.running.store(true, Relaxed);
-            // Without a remote tier it starts as soon as the load begins.
-            let started = match flight.cache.remote {
-                None => flight.loaded.load(Relaxed),
-                Some(_) => flight.cache.time.now(),
-            };
-            flight.started.store(started, Relaxed);
-            if flight.cache.remote.is_some() {
-                self.confirm(self.mark());
-            }
-            if let Some(fetch) = &flight.fetch {
-                let _ = fetch.ran_after.set(fetch.began.elapsed());
-            }
-            self.counters().add(Count::Runs, 1);
-        }
-    }
-
-    /// The function returned, or was dropped.
-    pub(crate) fn ran(&self) {
-        let flight = &self.flight;
-        // Only the leader changes it.
-        if flight.running.load(Relaxed) {
-            flight.running.store(false, Relaxed);
-            // By the coarse clock: a short run counts as none, or rarely as a whole tick, and over
-            // many that comes to the same.
-            let ended = flight.cache.time.now();
-            flight.ended.store(ended, Relaxed);
-            let took = ended.saturating_sub(flight.started.load(Relaxed));
-            self.counters().add(Count::Ended, 1);
-            self.counters().add(Count::RunNanos, took);
-        }
-    }
-
-    pub(crate) fn failed(&self) {
-        self.counters().add(Count::Errors, 1);
-    }
-
-    /// A result is not stored that should have been.
-    pub(crate) fn refused(&self) {
-        self.counters().add(Count::Refused, 1);
-    }
-
-    /// Whether anybody waits. One who joins later runs for itself.
-    pub(crate) fn has_followers(&self) -> bool {
-        self.flight.followers.load(Relaxed) > 0
-    }
-
-    /// From now on nobody joins; says how many have.
-    pub(crate) fn close(&self) -> usize {
-        let mut shard = self.flight.shard();
-        shard.remove(&self.flight);
-        self.flight.followers.load(Relaxed)
-    }
-
-    /// Whether something came between that outdates what this flight loaded: not what became of
-    /// other keys of its slot, or of the link to other processes.
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.flight.superseded.load(Relaxed)
-    }
-
-    /// Whether what this flight loaded may be kept in memory.
-    fn may_be_kept(&self) -> bool {
-        !self.is_superseded() && !self.flight.is_outdated()
-    }
-
-    /// Keeps the entry, if it may, and gives it to the followers.
-    pub(crate) fn land_stored(self, call: &Call, entry: Kept) {
-        let flight = &*self.flight;
-        let mut shard = flight.shard();
-        let mut evicted = Evicted::default();
-        if self.may_be_kept() && !shard.is_pending(&flight.name) {
-            entry.label(call, flight.tags());
-            evicted = flight.cache.store.insert(call, entry.clone());
-            shard.supersede_older(flight);
-        } else if !flight.token_used.load(Relaxed) {
-            self.refused();
-        }
-        shard.remove(&self.flight);
-        let followers = flight.followers.load(Relaxed);
-        drop(shard);
-        drop(evicted);
-        flight.publish(Outcome::Value(entry), followers);
-    }
-
-    /// Gives the followers what they get, and stores nothing.
-    pub(crate) fn land(self, outcome: Outcome) {
-        let followers = self.close();
-        self.flight.publish(outcome, followers);
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        self.ran();
-        let flight = &self.flight;
-        if flight.landed.load(Relaxed) {
-            return remote::give_back(flight);
-        }
-        let mut shard = flight.shard();
-        if flight.followers.load(Relaxed) == 0 {
-            shard.remove(flight);
-            drop(shard);
-            remote::give_back(flight);
-        } else {
-            flight.vacant.store(true, Relaxed);
-            drop(shard);
-            // All of them: one alone may be held by a task that does not poll it, and would keep
-            // the flight to itself.
-            flight.changed.notify_waiters();
-        }
-    }
-}
-
-/// A caller that waits for another's run.
-pub(crate) struct Follower {
-    flight: Arc<Flight>,
-    /// The number of its site.
-    function: u32,
-    joined: Joined,
-    /// In a flight that asks the remote tier.
-    since: Option<Instant>,
-    /// It leads now.
-    left: bool,
-}
-
-/// When a follower joined.
-#[derive(Debug, Clone, Copy)]
-struct Joined {
-    /// At which moment of the flight.
-    moment: u32,
-    /// Whether memory would have served it something as old as this flight then.
-    takes_old: bool,
-}
-
-/// What became of the wait.
-pub(crate) enum Followed {
-    Landed(Outcome),
-    Lead(Lead),
-    /// It waited long enough: whoever's wait has ended shares one new flight.
-    Overdue,
-}
-
-impl Follower {
-    fn new(flight: Arc<Flight>, call: &Call, joined: Joined) -> Self {
-        let function = call.instance.number;
-        flight.cache.functions.of(function).waiters.fetch_add(1, Relaxed);
-        let since = flight.fetch.is_some().then(Instant::now);
-        Self { flight, function, joined, since, left: false }
-    }
-
-    /// F5: whether a value is current enough for this follower: it was when it joined or later, or
-    /// memory would have served it something as old.
-    fn may_take_value(&self) -> bool {
-        let confirmed = self.flight.confirmed.load(Relaxed);
-        confirmed == EVERYBODY || self.joined.moment < confirmed || self.joined.takes_old
-    }
-
-    pub(crate) fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    /// Becomes the leader of a flight that has lost its own; `None` where another did.
-    fn take_over(&mut self) -> Option<Followed> {
-        let Self { flight, function, left, .. } = self;
-        let mut shard = flight.shard();
-        if !flight.vacant.swap(false, Relaxed) {
-            return None;
-        }
-        *left = true;
-        let followers = flight.followers.fetch_sub(1, Relaxed) - 1;
-        if flight.is_outdated() || flight.superseded.load(Relaxed) {
-            // A run that begins now is newer than what outdated the flight.
-            shard.remove(flight);
-            drop(shard);
-            flight.publish(Outcome::Again, followers);
-            remote::give_back(flight);
-            return Some(Followed::Landed(Outcome::Again));
-        }
-        drop(shard);
-        if let Some(tags) = &flight.tags {
-            tags.goes_by(u64::MAX);
-        }
-        let now = flight.cache.time.now();
-        Some(Followed::Lead(Lead::new(Arc::clone(flight), *function, now)))
-    }
-
-    /// How much longer to wait at the end of a wait, if at all: a leader that waited for the run of
-    /// another process, and has begun its own by now or is about to, is shared as it would be by who
-    /// comes now.
-    fn more_patience(&self) -> Option<Duration> {
-        let (fetch, lease) = (self.flight.fetch.as_ref()?, self.flight.cache.settings.lease);
-        let waited = self.since?.elapsed();
-        match fetch.ran_after.get() {
-            None => (waited < 2 * lease).then_some(LAST_LOOK),
-            Some(ran_after) => {
-                let began = fetch.began + *ran_after;
-                if self.since? >= began {
-                    return None;
-                }
-                let left = lease.saturating_sub(began.elapsed());
-                (!left.is_zero()).then_some(left)
-            }
-        }
-    }
-
-    /// Nobody else joins a flight that somebody has waited for too long.
-    fn give_up(&self) {
-        let _shard = self.flight.shard();
-        self.flight.joinable.store(false, Relaxed);
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let Self { flight, function, left, .. } = self;
-        flight.cache.functions.of(*function).waiters.fetch_sub(1, Relaxed);
-        if *left {
-            return;
-        }
-        let mut shard = flight.shard();
-        let remaining = flight.followers.fetch_sub(1, Relaxed) - 1;
-        if remaining == 0 && flight.vacant.load(Relaxed) {
-            shard.remove(flight);
-            drop(shard);
-            remote::give_back(flight);
-        }
-    }
-}
-
-/// Waits for the landing of a flight, for `lease` at most.
-pub(crate) async fn follow(mut follower: Follower) -> Followed {
-    // Without a runtime there are no timers, and the wait has no end but the landing.
-    if tokio::runtime::Handle::try_current().is_err() {
-        return landing(&mut follower).await;
-    }
-    let mut patience = follower.flight.cache.settings.lease;
-    loop {
-        // One timer for all of the wait, whoever polls the rest of it.
-        if let Ok(followed) = tokio::time::timeout(patience, landing(&mut follower)).await {
-            return followed;
-        }
-        match follower.more_patience() {
-            Some(more) => patience = more,
-            None => break,
-        }
-    }
-    follower.give_up();
-    Followed::Overdue
-}
-
-async fn landing(follower: &mut Follower) -> Followed {
-    let flight = Arc::clone(&follower.flight);
-    loop {
-        let mut changed = pin!(flight.changed.notified());
-        // From here on no notification is missed.
-        changed.as_mut().enable();
-        if let Some(outcome) = flight.outcome.get() {
-            return Followed::Landed(match outcome {
-                Outcome::Value(_) if !follower.may_take_value() => Outcome::Again,
-                outcome => outcome.clone(),
-            });
-        }
-        if flight.vacant.load(Relaxed)
-            && let Some(followed) = follower.take_over()
-        {
-            return followed;
-        }
-        changed.await;
     }
 }

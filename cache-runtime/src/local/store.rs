@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
+use super::fresh::{Remembered, Weight, Window};
 use crate::{
     call::Call,
     clock::{MILLI, Time},
@@ -44,17 +45,24 @@ pub(crate) struct Header {
     pub(crate) span: u32,
     /// The generation of the slot before the load.
     pub(crate) generation: u32,
-    /// In units of the store's bound.
-    pub(crate) weight: u32,
     pub(crate) slot: u16,
     /// The number of the site that stored it.
     pub(crate) function: u16,
+    /// In units of the store's bound.
+    pub(crate) weight: Weight,
+    /// How much longer the value is fresh than this, and what it cost.
+    pub(crate) window: Window,
 }
 
 impl Header {
     /// When the run began that it comes from: what it knows is at least this old.
     pub(crate) fn loaded(&self) -> u64 {
         self.expires.saturating_sub(u64::from(self.span) * MILLI)
+    }
+
+    /// When the value's life ends, as far as memory knows.
+    pub(crate) fn fresh_until(&self) -> u64 {
+        self.expires + self.window.length()
     }
 
     /// With another end of its life.
@@ -86,13 +94,9 @@ impl Kept {
         }
     }
 
-    /// Dead, where a tag was bumped since.
-    fn seen_by(mut self, call: &Call) -> Self {
-        if call.is_tagged() && !call.label(&self.value).is_some_and(|label| label.is_current(call))
-        {
-            self.header.expires = 0;
-        }
-        self
+    /// Whether no tag was bumped since.
+    pub(crate) fn has_current_tags(&self, call: &Call) -> bool {
+        !call.is_tagged() || call.label(&self.value).is_some_and(|label| label.is_current(call))
     }
 }
 
@@ -144,6 +148,11 @@ impl Generations {
     #[inline]
     pub(crate) fn at(&self, slot: u16) -> u32 {
         at(&self.keys, slot)
+    }
+
+    /// Whether an entry's slot has not moved since its load began.
+    pub(crate) fn is_at(&self, header: &Header) -> bool {
+        self.at(header.slot) == header.generation
     }
 
     /// Of the slots of tags together. They only grow, so the sum is as it was if each of them is.
@@ -226,7 +235,12 @@ impl Store {
     }
 
     pub(crate) fn get(&self, call: &Call) -> Option<Kept> {
-        self.entries.get(&call.lookup()).map(|entry| entry.seen_by(call))
+        let mut entry = self.entries.get(&call.lookup())?;
+        if !entry.has_current_tags(call) {
+            // Dead.
+            entry.header.expires = 0;
+        }
+        Some(entry)
     }
 
     /// What memory has for a call, if it may be served; counted as a hit.
@@ -235,9 +249,9 @@ impl Store {
         Entries::hit(call)
     }
 
-    /// As `get`, but does not count as a use of the entry.
-    pub(crate) fn peek(&self, call: &Call) -> Option<Kept> {
-        self.entries.peek(&call.lookup()).map(|entry| entry.seen_by(call))
+    /// What there is, whatever has become of it; does not count as a use of the entry.
+    pub(crate) fn recall(&self, call: &Call) -> Option<Remembered> {
+        self.entries.peek(&call.lookup()).map(Kept::remembered)
     }
 
     #[must_use = "dropped after the locks"]
@@ -258,15 +272,15 @@ impl Store {
     }
 
     /// The weight of an entry, in units of the bound; `measure` says its bytes.
-    pub(crate) fn weigh(&self, call: &Call, measure: impl FnOnce() -> u64) -> u32 {
+    pub(crate) fn weigh(&self, call: &Call, measure: impl FnOnce() -> u64) -> Weight {
         let Some(most) = self.bound.bytes else {
-            return 1;
+            return Weight::ONE;
         };
         let tags = if call.is_tagged() { OVERHEAD_OF_TAGS } else { 0 };
         let bytes = measure() + call.lookup().length() + OVERHEAD + tags;
         // At least its share, so that there are never more entries than `capacity`, either.
         let share = most.div_ceil(self.bound.entries as u64);
-        u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
+        Weight::of(bytes.max(share))
     }
 }
 
@@ -311,7 +325,7 @@ struct Weigh;
 
 impl Weighter<StoredKey, Kept> for Weigh {
     fn weight(&self, _: &StoredKey, entry: &Kept) -> u64 {
-        u64::from(entry.header.weight)
+        entry.header.weight.get()
     }
 }
 

@@ -5,14 +5,19 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use hmac_sha256::Hash;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Fill, Found, Got, Leased, Reason, Rejected, Remote, Seen, Tags, Token};
+use super::{
+    Answers, Ask, Fill, Found, Got, Lease, Leased, Reason, Rejected, Remote, Seen, Tags, Token,
+};
 use crate::{
     cache::Cache,
     call::Call,
     clock::nanos,
     error::Error,
     key::{Instance, TagSet},
-    local::{self, Flight, Header, Kept, Lead, Named, Outcome, Stamp, Tagged},
+    local::{
+        self, Aged, Flight, Freshness, Header, Kept, Lead, Named, Old, Outcome, Stamp, Standing,
+        Tagged, Window,
+    },
 };
 
 /// How long a load waits on after the lease has ended that it waited for.
@@ -22,20 +27,21 @@ const LAST_POLL: Duration = Duration::from_millis(50);
 pub(crate) enum Fetched {
     /// A value; the flight has landed with it.
     Value(Kept),
+    /// An old value, or one that is to be refreshed before its time: the lead has it. What was asked so
+    /// far is not asked again.
+    Old(Lead, Asked),
     Run(Lead),
 }
 
 /// The remote tier, if it is one for this call.
-pub(crate) fn of<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
-    cache
-        .remote
-        .as_ref()
-        .filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
+pub(crate) fn of(call: &Call) -> Option<&Arc<dyn Remote>> {
+    call.remote().filter(|_| call.instance.site.remote && call.instance.codec.remote.is_some())
 }
 
 /// The same, if it may be read now.
-fn readable<'a>(cache: &'a Cache, call: &Call) -> Option<&'a Arc<dyn Remote>> {
-    of(cache, call).filter(|remote| remote.is_usable() && !cache.repairs.is_clear_pending())
+fn readable(call: &Call) -> Option<&Arc<dyn Remote>> {
+    let is_clear_pending = || call.cache().repairs.is_clear_pending();
+    of(call).filter(|remote| remote.is_usable() && !is_clear_pending())
 }
 
 /// What the remote tier has for a call that reads it by itself, in no flight, and keeps nothing.
@@ -49,31 +55,41 @@ pub(crate) struct Asked {
     seen: Seen,
     /// What that took.
     spent: Duration,
+    /// What it has read, if that is old.
+    pub(crate) old: Option<Old>,
 }
 
 /// Reads the remote tier, without asking for the lease and without keeping what it has.
 pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use<> {
-    let (cache, instance) = (call.cache().clone(), call.instance);
-    let named = readable(&cache, call).and_then(|_| {
+    let (cache, call) = (call.cache().clone(), call.clone());
+    let named = readable(&call).and_then(|_| {
         let name = cache.flights.name(call.text());
-        if cache.flights.has_pending() && is_pending(&cache, call, &name) {
+        if cache.flights.has_pending() && is_pending(&cache, &call, &name) {
             cache.repairs.attend(&cache);
             return None;
         }
-        Some((cache.remote_key(&name), Tags::of_read(call)))
+        Some((cache.remote_key(&name), Tags::of_read(&call), Before::of(&cache, &call, &name)))
     });
     async move {
-        let nothing = |seen, spent| Read::Nothing(Asked { seen, spent });
-        let (Some((key, tags)), Some(remote)) = (named, &cache.remote) else {
+        let nothing = |seen, spent| Read::Nothing(Asked { seen, spent, old: None });
+        let (Some((key, tags, before)), Some(remote)) = (named, call.remote()) else {
             return nothing(Seen::Nothing, Duration::ZERO);
         };
         let since = Instant::now();
-        let now = cache.time.now();
         let got = remote.get(&key, &tags, cache.settings.redis_budget).await;
         let seen = match got.map(|got| learned(&tags, got)) {
-            Ok(Got::Found(found)) => match read(instance, Header::of_read(now, &found), &found) {
-                Some(entry) => return Read::Value(entry),
-                None => Seen::Rejected(found.seen()),
+            Ok(Got::Found(found)) => match judge(&call, before.stamp, &found) {
+                Judged::Fresh(entry) => return Read::Value(entry),
+                Judged::Old(old) => {
+                    old.entry.label(&call, before.tags.as_ref());
+                    return Read::Nothing(Asked {
+                        seen: seen_of(&old.entry, cache.time.now()),
+                        spent: since.elapsed(),
+                        old: Some(old),
+                    });
+                }
+                Judged::Dead => Seen::Nothing,
+                Judged::Unreadable => Seen::Rejected(found.seen()),
             },
             Ok(Got::Rejected(rejected)) => Seen::Rejected(rejected),
             // What LEASE says of a later format is the same.
@@ -83,6 +99,74 @@ pub(crate) fn read_alone(call: &Call) -> impl Future<Output = Read> + Send + use
         };
         nothing(seen, since.elapsed())
     }
+}
+
+/// What is known of a key before it is read: what is old is kept by it, or served later.
+struct Before {
+    stamp: Stamp,
+    tags: Option<Tagged>,
+}
+
+impl Before {
+    fn of(cache: &Cache, call: &Call, name: &Named) -> Self {
+        let now = cache.time.now();
+        let (slot, generation) = (name.slot(), cache.generations.at(name.slot()));
+        let is_needed = call.freshness().is_any();
+        let tags = call.tags().filter(|_| is_needed);
+        Self {
+            stamp: Stamp { slot, generation, loaded: now, now },
+            tags: tags.map(|tags| Tagged::begin(cache, tags)),
+        }
+    }
+}
+
+/// What a value that was read is to a call.
+enum Judged {
+    Fresh(Kept),
+    /// To be refreshed, or replaced.
+    Old(Old),
+    /// Too old.
+    Dead,
+    /// The call cannot read it.
+    Unreadable,
+}
+
+fn judge(call: &Call, stamp: Stamp, found: &Found) -> Judged {
+    judge_as(call, stamp, found, Aged::of(found))
+}
+
+/// What it is without being refreshed before its time.
+fn judge_late(call: &Call, stamp: Stamp, found: &Found) -> Judged {
+    judge_as(call, stamp, found, Aged { cost: 0, ..Aged::of(found) })
+}
+
+fn judge_as(call: &Call, stamp: Stamp, found: &Found, aged: Aged) -> Judged {
+    if found.fingerprint != call.instance.fingerprint {
+        return Judged::Unreadable;
+    }
+    let standing = call.standing(aged);
+    if standing == Standing::Dead {
+        return Judged::Dead;
+    }
+    match read(call.instance, header(call, stamp, found), found) {
+        None => Judged::Unreadable,
+        Some(entry) if standing == Standing::Fresh => Judged::Fresh(entry),
+        Some(entry) => {
+            let wait = call.freshness().wait(standing);
+            Judged::Old(Old { entry: fresh_until(entry), wait, is_paused: false })
+        }
+    }
+}
+
+/// With the end of its life as the time when it expires.
+fn fresh_until(entry: Kept) -> Kept {
+    let Kept { header, value } = entry;
+    Kept { header: header.living_until(header.fresh_until()), value }
+}
+
+/// What the asker of a lease says of an old value.
+fn seen_of(old: &Kept, now: u64) -> Seen {
+    if now < old.header.expires { Seen::Early } else { Seen::Nothing }
 }
 
 /// What was answered, without the stamps that were read with it.
@@ -105,23 +189,19 @@ pub(crate) async fn peek(call: &Call) -> Option<Kept> {
     }
     match read_alone(call).await {
         Read::Value(entry) => Some(entry),
-        Read::Nothing(_) => None,
-    }
-}
-
-impl Header {
-    /// Of a value that is not kept here: nothing but its life and age mean anything.
-    fn of_read(now: u64, found: &Found) -> Self {
-        let loaded = now.saturating_sub(nanos(found.age));
-        let read =
-            Self { expires: loaded, span: 0, generation: 0, weight: 0, slot: 0, function: 0 };
-        read.living_until(now.saturating_add(nanos(found.life)))
+        // What a call would be served without a run that it waits for.
+        Read::Nothing(asked) => asked.old.filter(|old| old.wait.is_some()).map(|old| old.entry),
     }
 }
 
 impl Asked {
     /// Nothing: it wants to run in any case.
-    pub(crate) const REFRESH: Self = Self { seen: Seen::Refresh, spent: Duration::ZERO };
+    pub(crate) const REFRESH: Self = Self { seen: Seen::Refresh, spent: Duration::ZERO, old: None };
+
+    /// Nothing, for memory has this.
+    pub(crate) fn of_old(old: &Kept, now: u64) -> Self {
+        Self { seen: seen_of(old, now), spent: Duration::ZERO, old: None }
+    }
 }
 
 /// Asks on account of a flight, whose commands together have one budget: of it, `asked` gets what
@@ -155,10 +235,25 @@ pub(crate) async fn fetch(lead: Lead, call: Call, asked: Option<Asked>) -> Fetch
         cache.repairs.attend(cache);
         return Fetched::Run(lead);
     }
+    if let Some(remote) = of(&call)
+        && call.freshness().is_any()
+        && !cache.trust.lasts(cache.time.now())
+    {
+        // Of a process that hears nothing, no old value is ever taken.
+        remote.attend();
+    }
     let key = cache.remote_key(lead.name());
     let looked = match asked {
-        None => look(lead, &call, &key).await,
-        Some(Asked { seen, spent }) => {
+        None => match look(lead, &call, &key).await {
+            // Before it is asked for the lease, for its caller may not wait for that.
+            Looked::Lease(lead, seen) if call.old_of(&lead).is_some() => {
+                let spent = lead.spent();
+                lead.forget_spent();
+                return Fetched::Old(lead, Asked { seen, spent, old: None });
+            }
+            looked => looked,
+        },
+        Some(Asked { seen, spent, .. }) => {
             lead.spend(spent);
             Looked::Lease(lead, seen)
         }
@@ -187,8 +282,15 @@ async fn lease(
     seen: Seen,
 ) -> Result<Leased, Error> {
     let tags = Tags::of_run(call);
-    let leased = ask(lead, |left| remote.lease(key, token, seen, &tags, left)).await?;
+    let lease = Lease { key: key.to_owned(), token };
+    let asked = Ask { lease, seen, tags: tags.clone() };
+    let leased = ask(lead, |left| one(remote.lease(vec![asked], left))).await?;
     Ok(learned(&tags, leased))
+}
+
+/// The answer for the only key.
+async fn one<T>(answers: Answers<'_, T>) -> Result<T, Error> {
+    answers.await.pop().unwrap_or(Err(Error::Unavailable))
 }
 
 /// What a look came to.
@@ -202,8 +304,7 @@ enum Looked {
 
 /// Looks whether there is a value.
 async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
-    let cache = call.cache();
-    let (Some(remote), Ok(left)) = (readable(cache, call), left(&lead)) else {
+    let (Some(remote), Ok(left)) = (readable(call), left(&lead)) else {
         return Looked::Fetched(Fetched::Run(lead));
     };
     // Who joins after the mark may come later than what is known of the tags can vouch for.
@@ -217,10 +318,11 @@ async fn look(lead: Lead, call: &Call, key: &str) -> Looked {
         goes_by(&lead, u64::MAX);
     }
     let looked = match got.map(|got| learned(&tags, got)) {
-        Ok(Got::Found(found)) => match use_found(call, lead, &found, mark) {
+        Ok(Got::Found(found)) => match use_found(call, lead, &found, mark, judge) {
             // It needs no more of its budget.
-            Ok(fetched) => return Looked::Fetched(fetched),
-            Err(back) => {
+            Used::Landed(entry) => return Looked::Fetched(Fetched::Value(entry)),
+            Used::Old(back, seen) => Looked::Lease(back, seen),
+            Used::Unreadable(back) => {
                 goes_by(&back, u64::MAX);
                 Looked::Unreadable(back, found.seen())
             }
@@ -252,22 +354,34 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
             Looked::Lease(lead, seen) => (lead, seen),
         };
         // Asked again with each step: it may have gone meanwhile.
-        let Some(remote) = readable(cache, call) else {
+        let Some(remote) = readable(call) else {
             return Fetched::Run(lead);
         };
         let mark = lead.mark();
         match lease(&**remote, &lead, call, key, token, seen).await {
-            Ok(Leased::Granted) => {
-                granted(&lead, token, key);
+            Ok(Leased::Granted { is_refresh }) => {
+                granted(&lead, token, key, is_refresh);
                 return Fetched::Run(lead);
             }
             Ok(Leased::Found(found)) => {
-                return match use_found(call, lead, &found, mark) {
-                    Ok(fetched) => fetched,
-                    Err(back) => fetch_rejected(back, call, key, token, found.seen()).await,
+                return match use_found(call, lead, &found, mark, judge_late) {
+                    Used::Landed(entry) => Fetched::Value(entry),
+                    Used::Old(back, _) => Fetched::Run(back),
+                    Used::Unreadable(back) => {
+                        fetch_rejected(back, call, key, token, found.seen()).await
+                    }
                 };
             }
-            Ok(Leased::Busy) if is_patient && lead.is_patient() => {
+            Ok(Leased::Stale { found, pause, is_refreshed: false }) => {
+                return use_paused(call, lead, &found, pause, mark);
+            }
+            Ok(Leased::Stale { found, pause, .. })
+                if is_at_once(call, &found) && !(is_patient && call.waits_for_new()) =>
+            {
+                // Whoever refreshes it may be done before.
+                return use_paused(call, lead, &found, pause.min(LAST_POLL), mark);
+            }
+            Ok(Leased::Busy | Leased::Stale { .. }) if is_patient && lead.is_patient() => {
                 match timeout_at(deadline, remote.changed(key)).await {
                     // A run that stored nothing: whoever else asks is not waited for once more.
                     Ok(Ok(Reason::Woken)) => is_patient = false,
@@ -291,9 +405,36 @@ async fn fetch_leased(mut looked: Looked, call: &Call, key: &str) -> Fetched {
                 lead.keep_nothing();
                 return Fetched::Run(lead);
             }
-            Ok(Leased::Busy | Leased::Newer) | Err(_) => return Fetched::Run(lead),
+            Ok(Leased::Busy | Leased::Stale { .. } | Leased::Newer) | Err(_) => {
+                return Fetched::Run(lead);
+            }
         }
     }
+}
+
+/// Whether such a value is served while somebody refreshes it.
+fn is_at_once(call: &Call, found: &Found) -> bool {
+    let aged = Aged { cost: 0, ..Aged::of(found) };
+    matches!(call.standing(aged), Standing::Fresh | Standing::Stale)
+}
+
+/// Lands with a value that nobody is to refresh for now, if it is of use to this call.
+fn use_paused(call: &Call, lead: Lead, found: &Found, pause: Duration, mark: u32) -> Fetched {
+    let stamp = lead.stamp();
+    let is_of_use = call.standing(Aged { cost: 0, ..Aged::of(found) }) != Standing::Dead;
+    let entry = read(call.instance, header(call, stamp, found), found).map(fresh_until);
+    let Some(entry) = entry.filter(|_| is_of_use) else {
+        return Fetched::Run(lead);
+    };
+    lead.confirm(mark);
+    let other = if stamp.now < entry.header.expires {
+        Outcome::Value(entry.clone())
+    } else {
+        // Whoever takes no old value runs for himself.
+        Outcome::Old(entry.clone(), Box::new(Outcome::Unshared))
+    };
+    lead.land_paused(call, entry.clone(), stamp.now.saturating_add(nanos(pause)), other);
+    Fetched::Value(entry)
 }
 
 /// A value stands there that this call cannot read: asks once to replace it.
@@ -304,11 +445,10 @@ async fn fetch_rejected(
     token: Token,
     seen: Rejected,
 ) -> Fetched {
-    let cache = call.cache();
-    if let Some(remote) = readable(cache, call) {
+    if let Some(remote) = readable(call) {
         let seen = Seen::Rejected(seen);
         match lease(&**remote, &lead, call, key, token, seen).await {
-            Ok(Leased::Granted) => granted(&lead, token, key),
+            Ok(Leased::Granted { .. }) => granted(&lead, token, key, false),
             Ok(Leased::Held) => lead.keep_nothing(),
             _ => {}
         }
@@ -316,26 +456,93 @@ async fn fetch_rejected(
     Fetched::Run(lead)
 }
 
-fn granted(lead: &Lead, token: Token, key: &str) {
+fn granted(lead: &Lead, token: Token, key: &str, is_refresh: bool) {
+    if !is_refresh {
+        // What is remembered here of a value, nobody else vouches for.
+        lead.forget_old();
+    }
     lead.granted(token);
     let cache = lead.flight().cache();
     cache.renewals.add_lease(cache, lead.flight(), token, key);
 }
 
-/// Lands with a value, if this call can read it.
-fn use_found(call: &Call, lead: Lead, found: &Found, mark: u32) -> Result<Fetched, Lead> {
-    let Some(entry) = read(call.instance, header(call, lead.stamp(), found), found) else {
-        return Err(lead);
-    };
-    // Current when it was asked for, whatever came since.
+/// What became of a value that was read for a load.
+enum Used {
+    /// The flight has landed with it.
+    Landed(Kept),
+    /// It is to be refreshed or replaced, and the lease to be asked for with this. The lead has the value
+    /// if it is of use.
+    Old(Lead, Seen),
+    /// The call cannot read it.
+    Unreadable(Lead),
+}
+
+fn use_found(
+    call: &Call,
+    lead: Lead,
+    found: &Found,
+    mark: u32,
+    judge: impl FnOnce(&Call, Stamp, &Found) -> Judged,
+) -> Used {
+    match judge(call, lead.stamp(), found) {
+        Judged::Fresh(entry) => {
+            // Current when it was asked for, whatever came since.
+            lead.confirm(mark);
+            call.land(lead, entry.clone());
+            Used::Landed(entry)
+        }
+        Judged::Old(old) => {
+            let seen = seen_of(&old.entry, lead.stamp().now);
+            lead.offer(call, old.entry, mark);
+            Used::Old(lead, seen)
+        }
+        Judged::Dead => Used::Old(lead, Seen::Nothing),
+        Judged::Unreadable => Used::Unreadable(lead),
+    }
+}
+
+/// The value that a failed run should have replaced, if it may be in the place of its result: nobody has
+/// changed it until now, and it is known that this process would have heard of it.
+pub(crate) async fn confirmed_old(call: &Call, lead: &Lead, old: Kept) -> Option<Kept> {
+    let cache = call.cache();
+    let is_heard = || cache.trust.lasts(cache.time.now());
+    if of(call).is_none() {
+        return is_heard().then_some(old);
+    }
+    let (remote, token) = (readable(call)?, lead.token()?);
+    let mark = lead.mark();
+    let key = cache.remote_key(lead.name());
+    let lease = vec![Lease { key: key.clone(), token }];
+    if !ask(lead, |_| one(remote.release(lease, call.throttle()))).await.is_ok_and(|found| found) {
+        return None;
+    }
+    lead.used_up();
     lead.confirm(mark);
-    call.land(lead, entry.clone());
-    Ok(Fetched::Value(entry))
+    // What memory had need not be what stands there: nobody may have told of that yet.
+    let old = if lead.has_read() { old } else { reread(&**remote, call, lead, &key).await? };
+    is_heard().then_some(old)
+}
+
+/// What stands there, if it is of use to the call, also as an old value.
+async fn reread(remote: &dyn Remote, call: &Call, lead: &Lead, key: &str) -> Option<Kept> {
+    let tags = Tags::of_run(call);
+    let got = ask(lead, |left| remote.get(key, &tags, left)).await.ok()?;
+    let Got::Found(found) = learned(&tags, got) else {
+        return None;
+    };
+    let now = call.cache().time.now();
+    let entry = match judge_late(call, Stamp { now, ..lead.stamp() }, &found) {
+        Judged::Fresh(entry) => fresh_until(entry),
+        Judged::Old(old) => old.entry,
+        Judged::Dead | Judged::Unreadable => return None,
+    };
+    entry.label(call, lead.flight().tags());
+    Some(entry)
 }
 
 /// The entry of a value that came from the remote tier, if this call can read it.
 fn read(instance: &Instance, header: Header, found: &Found) -> Option<Kept> {
-    if found.life.is_zero() || found.fingerprint != instance.fingerprint {
+    if found.fingerprint != instance.fingerprint {
         return None;
     }
     let codec = instance.codec.remote.as_ref()?;
@@ -353,7 +560,15 @@ fn read(instance: &Instance, header: Header, found: &Found) -> Option<Kept> {
 fn header(call: &Call, stamp: Stamp, found: &Found) -> Header {
     let loaded = stamp.loaded.saturating_sub(nanos(found.age));
     let life = nanos(found.life);
-    call.header(Stamp { loaded, ..stamp }, life, || found.payload.len() as u64)
+    let measure = || found.payload.len() as u64;
+    let header = call.header(Stamp { loaded, ..stamp }, life, nanos(found.cost), measure);
+    if life > 0 {
+        header
+    } else {
+        // The part of its life in which a read may refresh it is over too.
+        let ended = stamp.now.saturating_sub(nanos(found.overdue));
+        Header { window: Window::NONE, ..header.living_until(ended) }
+    }
 }
 
 /// The value of a run on its way: it lands in memory too, unless the remote tier refused it.
@@ -412,18 +627,19 @@ async fn store(
     entry: &Kept,
 ) -> Result<Stored, Error> {
     let cache = call.cache();
-    let Some(remote) = readable(cache, call) else {
+    let Some(remote) = readable(call) else {
         return Err(Error::Unavailable);
     };
     let key = cache.remote_key(lead.name());
     if lead.is_superseded() {
         // An invalidation of this process came between; the lease is of no use to anybody.
-        let released = ask(lead, |_| remote.release(&key, token)).await?;
-        // That it stood says nothing of the tags.
-        return Ok(Stored::No { was_current: released && !call.is_tagged() });
+        let lease = Lease { key, token };
+        let released = ask(lead, |_| one(remote.release(vec![lease], Duration::ZERO))).await?;
+        return Ok(Stored::No { was_current: released });
     }
     let value = encoded(call, entry, life, lead.cost())?;
-    let is_stored = ask(lead, |left| remote.fill(&key, token, value, left)).await?;
+    let fill = (Lease { key, token }, value);
+    let is_stored = ask(lead, |left| one(remote.fill(vec![fill], left))).await?;
     Ok(if is_stored { Stored::Yes } else { Stored::No { was_current: false } })
 }
 
@@ -438,6 +654,7 @@ pub(crate) fn encoded(call: &Call, entry: &Kept, life: u64, cost: Duration) -> R
         _ => Vec::new(),
     };
     let age = cache.time.now().saturating_sub(entry.header.loaded());
+    let Freshness { stale, stale_if_error, .. } = *call.freshness();
     Ok(Fill {
         payload,
         codec,
@@ -445,6 +662,8 @@ pub(crate) fn encoded(call: &Call, entry: &Kept, life: u64, cost: Duration) -> R
         fingerprint: call.instance.fingerprint,
         age: Duration::from_nanos(age),
         life: Duration::from_nanos(life),
+        stale: Duration::from_nanos(stale),
+        stale_if_error: Duration::from_nanos(stale_if_error),
         cost,
     })
 }
@@ -457,7 +676,7 @@ pub(crate) fn give_back(flight: &Flight) {
     let key = flight.cache().remote_key(flight.name());
     flight.cache().background.spawn(async move {
         // A lease that is not released expires.
-        let _ = remote.release(&key, token).await;
+        let _ = remote.release(vec![Lease { key, token }], Duration::ZERO).await;
     });
 }
 

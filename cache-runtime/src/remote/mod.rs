@@ -6,6 +6,7 @@
 //! stands, so that a run which began before an invalidation stores nothing.
 
 mod backoff;
+mod gather;
 mod load;
 #[cfg(feature = "redis")]
 mod redis;
@@ -15,8 +16,10 @@ mod tags;
 
 use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Weak, time::Duration};
 
+pub(crate) use gather::{Gather, Sent};
 pub(crate) use load::{
-    Asked, Fetched, Read, encoded, fetch, fill, fingerprint, give_back, of, peek, read_alone,
+    Asked, Fetched, Read, confirmed_old, encoded, fetch, fill, fingerprint, give_back, of, peek,
+    read_alone,
 };
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisSettings, redis};
@@ -47,35 +50,31 @@ pub trait Remote: Send + Sync + 'static {
         within: Duration,
     ) -> Reply<'a, (Got, ReadStamps)>;
 
+    /// The same of several keys, on one way.
+    fn get_all(&self, reads: Vec<ReadOf>, within: Duration) -> Answers<'_, (Got, ReadStamps)>;
+
     /// Asks to be the one that runs the function, and reads the stamps of the tags, which what is
     /// filled will carry: they are from before the run. If a tag is held, so is the entry.
     ///
     /// A lease that is granted to a caller who does not learn of it, because the answer came late or
     /// the future was dropped, is given back by the tier.
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        token: Token,
-        seen: Seen,
-        tags: &'a Tags,
-        within: Duration,
-    ) -> Reply<'a, (Leased, ReadStamps)>;
+    fn lease(&self, asks: Vec<Ask>, within: Duration) -> Answers<'_, (Leased, ReadStamps)>;
 
     /// Makes a lease last as long as a new one, and says whether the token still stands.
     fn renew<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
 
-    /// Stores a value if the token still stands, and says whether it did. False as well if the stamps of
-    /// its tags have changed since the lease: nobody will be served it.
-    fn fill<'a>(
-        &'a self,
-        key: &'a str,
-        token: Token,
-        value: Fill,
-        within: Duration,
-    ) -> Reply<'a, bool>;
+    /// Stores values whose tokens still stand, and says which. False as well if the stamps of a value's
+    /// tags have changed since the lease: nobody will be served it.
+    fn fill(&self, fills: Vec<(Lease, Fill)>, within: Duration) -> Answers<'_, bool>;
 
-    /// Gives a lease back without a value, and says whether the token was found.
-    fn release<'a>(&'a self, key: &'a str, token: Token) -> Reply<'a, bool>;
+    /// Gives leases back without a value, and says of which the token was found, and the stamps of its
+    /// tags are those of the lease. Nobody refreshes a value that stays for as long as the `pause`.
+    fn release(&self, leases: Vec<Lease>, pause: Duration) -> Answers<'_, bool>;
+
+    /// Gives leases back for which nothing was run: who waits for one of them waits on, for the next.
+    fn give_back(&self, leases: Vec<Lease>) -> Answers<'_, bool> {
+        self.release(leases, Duration::ZERO)
+    }
 
     /// Removes value and lease of each key, or the stamp of each tag, for good by the time of its
     /// answer, and tells all processes. A hold stays, and its writers learn that they were not alone.
@@ -156,7 +155,7 @@ pub struct Settlement {
 pub enum Got {
     /// Nothing that can be served.
     Nothing,
-    /// A value.
+    /// A value, also a stale one.
     Found(Found),
     /// Something that nobody can use any more: to be replaced by a lease.
     Rejected(Rejected),
@@ -177,8 +176,14 @@ pub struct Found {
     pub fingerprint: u64,
     /// Since the load began that it comes from.
     pub age: Duration,
-    /// What is left of its life.
+    /// What is left of its life; nothing of a stale one.
     pub life: Duration,
+    /// Since its life ended.
+    pub overdue: Duration,
+    /// What is left of the time in which it is served while somebody refreshes it, its life included.
+    pub stale: Duration,
+    /// What the run cost that it comes from.
+    pub cost: Duration,
 }
 
 impl Found {
@@ -263,8 +268,20 @@ pub struct Fill {
     pub age: Duration,
     /// What is left of its life.
     pub life: Duration,
+    /// How long past that it is served while somebody refreshes it.
+    pub stale: Duration,
+    /// How long past its life it is served if the function fails.
+    pub stale_if_error: Duration,
     /// What the run cost.
     pub cost: Duration,
+}
+
+#[cfg(feature = "redis")]
+impl Fill {
+    /// What is left until nobody is served it any more.
+    pub(crate) fn servable(&self) -> Duration {
+        self.life.saturating_add(self.stale.max(self.stale_if_error))
+    }
 }
 
 /// The first bytes of what a caller has read and cannot use.
@@ -275,11 +292,42 @@ pub struct Rejected(pub Vec<u8>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u128);
 
+/// A read of one key among several.
+#[derive(Debug, Clone)]
+pub struct ReadOf {
+    /// With the service.
+    pub key: String,
+    /// Of the entry.
+    pub tags: Tags,
+}
+
+/// The lease of a key, or the refresh of its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// With the service.
+    pub key: String,
+    /// Names it.
+    pub token: Token,
+}
+
+/// What is asked for with a lease.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// As it would be.
+    pub lease: Lease,
+    /// What the asker knows.
+    pub seen: Seen,
+    /// Of the entry.
+    pub tags: Tags,
+}
+
 /// What the asker of a lease has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing, or a lease.
+    /// Nothing, or a lease, or a stale value.
     Nothing,
+    /// A fresh value that it wants to refresh.
+    Early,
     /// What it cannot use: to be replaced by the lease, if it still stands there.
     Rejected(Rejected),
     /// It wants to run in any case: `refresh()`.
@@ -290,10 +338,23 @@ pub enum Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leased {
     /// Run the function, then fill or release.
-    Granted,
-    /// A value is there by now.
+    Granted {
+        /// A value stays, and is served meanwhile.
+        is_refresh: bool,
+    },
+    /// A fresh value is there by now.
     Found(Found),
-    /// Another caller runs the function.
+    /// A value is there that somebody else refreshes, or nobody because the last refresh has failed.
+    /// It may be one that is kept only for the case of an error.
+    Stale {
+        /// The value; it may be fresh.
+        found: Found,
+        /// For so long nobody else may refresh it, unless who does it now is done before.
+        pause: Duration,
+        /// Somebody refreshes it.
+        is_refreshed: bool,
+    },
+    /// Another caller runs the function, and there is nothing to serve.
     Busy,
     /// A writer is in the middle of a change: run the function and store nothing.
     Held,

@@ -1,4 +1,4 @@
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     cache::Cache,
@@ -11,8 +11,10 @@ use crate::{
 pub type ReadStamps = Option<Vec<u64>>;
 
 /// The tags of an entry, whose stamps a value carries and is compared with.
-#[derive(Debug)]
-pub struct Tags(Option<Box<Asked>>);
+///
+/// A copy is the same.
+#[derive(Debug, Clone)]
+pub struct Tags(Option<Arc<Asked>>);
 
 #[derive(Debug)]
 struct Asked {
@@ -24,8 +26,8 @@ struct Asked {
 }
 
 impl Tags {
-    #[cfg(test)]
-    pub(crate) const NONE: Self = Self(None);
+    /// Of an entry that has none.
+    pub const NONE: Self = Self(None);
 
     /// Those of a read.
     pub(crate) fn of_read(call: &Call) -> Self {
@@ -43,7 +45,7 @@ impl Tags {
     fn of(call: &Call, known: impl FnOnce(&Cache, u64) -> Option<Known>) -> Self {
         Self(call.tags_id().map(|id| {
             let known = known(call.cache(), id);
-            Box::new(Asked { call: call.clone(), known, named: OnceLock::new() })
+            Arc::new(Asked { call: call.clone(), known, named: OnceLock::new() })
         }))
     }
 

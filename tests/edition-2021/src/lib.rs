@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use larder::{cached, invalidates, updates, Cache, KeyPart};
 
     struct Repo {
@@ -29,6 +31,36 @@ mod tests {
             let _ = x;
             Ok(key.to_uppercase())
         }
+    }
+
+    impl Repo {
+        #[cached(ttl = 60, stale = 30, refresh_early, key = "size:{self.tenant}:{key}")]
+        async fn size(&self, key: &str) -> Result<usize, String> {
+            Ok(key.len())
+        }
+
+        #[cached(ttl = 60, stale = 30, key = "size:{self.tenant}:{lang}:{key}", each(key in keys))]
+        async fn sizes<'a>(&self, lang: &str, keys: &[&'a str]) -> HashMap<&'a str, usize> {
+            keys.iter().map(|key| (*key, key.len() + lang.len())).collect()
+        }
+    }
+
+    #[cached(ttl = 60, stale = 30, max_wait = 1, each(number in numbers))]
+    async fn squares(mut numbers: Vec<u64>) -> Result<HashMap<u64, u64>, String> {
+        numbers.retain(|number| *number > 0);
+        Ok(numbers.into_iter().map(|number| (number, number * number)).collect())
+    }
+
+    #[tokio::test]
+    async fn a_batch_borrows_what_it_is_given() {
+        let run = async {
+            let repo = Repo { tenant: 1 };
+            let (lang, key) = ("en".to_owned(), "a".to_owned());
+            assert_eq!(repo.size(&key).await, Ok(1));
+            assert_eq!(repo.sizes(&lang, &[&key]).await, HashMap::from([("a", 3)]));
+            assert_eq!(squares(vec![0, 2]).await, Ok(HashMap::from([(2, 4)])));
+        };
+        Cache::memory().scope(run).await;
     }
 
     #[cached(ttl = 60)]

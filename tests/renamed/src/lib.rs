@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use pantry::{cached, invalidates, updates, Cache, KeyPart};
 
     #[derive(KeyPart)]
@@ -56,6 +58,17 @@ mod tests {
     )]
     async fn drop_tagged(id: u64) -> Result<u64, pantry::Error> {
         Ok(id)
+    }
+
+    #[cached(ttl = 60, stale = 30, refresh_early, none_ttl = 5, each(id in ids), crate = ::pantry)]
+    async fn loaded(ids: &[u64]) -> HashMap<u64, u64> {
+        ids.iter().map(|id| (*id, id + 1)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_attribute_of_a_batch_finds_the_crate() {
+        let run = async { assert_eq!(loaded(&[1]).await, HashMap::from([(1, 2)])) };
+        Cache::memory().scope(run).await;
     }
 
     #[tokio::test]

@@ -46,7 +46,7 @@ impl Listener for Ears {
         match (message.kind, self.memory()) {
             (Kind::Invalidated | Kind::Tag, Some(memory)) => memory.invalidated(message.text),
             (Kind::Clear, Some(memory)) => memory.cleared(),
-            (Kind::Wake, _) | (_, None) => {}
+            (Kind::Wake | Kind::Free, _) | (_, None) => {}
         }
     }
 

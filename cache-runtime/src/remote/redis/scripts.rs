@@ -15,7 +15,7 @@ use std::{sync::LazyLock, time::Duration, vec};
 use redis::{Cmd, Value};
 
 pub(crate) use self::{
-    entry::{Ask, Fill, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
+    entry::{Ask, Fill, Grant, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
     service::{Clear, Policy, Service},
     tag::{Seed, Seeded},
 };

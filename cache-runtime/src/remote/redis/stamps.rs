@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     blob::{self, Decoded, Stamps},
+    remote::ReadStamps,
     sync::{Mutex, lock},
 };
 
@@ -40,18 +41,14 @@ impl Grant {
             .try_fold(Stamps::of_service(self.stamp?), |all, (_, stamp)| all.with_tag(*stamp))
     }
 
-    /// Asks for the stamps of the tags once more, if there are any.
-    pub(super) fn again(&self) -> Option<Cmd> {
-        let tags = self.tags.as_ref().filter(|tags| !tags.is_empty())?;
-        Some(mget(tags.iter().map(|(key, _)| key)))
+    /// By their keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.tags.iter().flatten().map(|(key, _)| key)
     }
 
-    /// Whether they are what they were.
-    pub(super) fn are_still(&self, answer: Option<&Value>) -> bool {
-        let tags = self.tags.as_deref().unwrap_or_default();
-        read(answer, tags.len()).is_ok_and(|now| {
-            now.iter().zip(tags).all(|(now, (_, then))| now.number() == Some(*then))
-        })
+    /// Whether the stamps of its tags are what they were.
+    pub(super) fn is_still(&self, standing: &Standing<'_>) -> bool {
+        self.tags.iter().flatten().all(|(key, then)| standing.of(key) == Stamp::Is(*then))
     }
 }
 
@@ -63,19 +60,19 @@ pub(super) enum Stamp {
     Lost,
     /// Writers are in the middle of a change.
     Held,
+    /// It could not be read.
+    Unknown(Failure),
 }
 
 impl Stamp {
-    pub(super) fn number(self) -> Option<u64> {
-        match self {
-            Self::Is(stamp) => Some(stamp),
-            Self::Lost | Self::Held => None,
-        }
+    /// Whether one would have to be made.
+    pub(super) fn is_missing(self) -> bool {
+        matches!(self, Self::Lost | Self::Held)
     }
 }
 
-/// Asks for the stamps of tags.
-pub(super) fn mget<'a>(keys: impl IntoIterator<Item = &'a String>) -> Cmd {
+/// Asks for several keys at once.
+pub(super) fn mget<'a>(keys: impl IntoIterator<Item = &'a str>) -> Cmd {
     let mut mget = Cmd::new();
     mget.arg("MGET");
     for key in keys {
@@ -84,15 +81,73 @@ pub(super) fn mget<'a>(keys: impl IntoIterator<Item = &'a String>) -> Cmd {
     mget
 }
 
-/// What `mget` of so many was answered.
-pub(super) fn read(answer: Option<&Value>, count: usize) -> Result<Vec<Stamp>, Failure> {
-    match answer {
-        None if count == 0 => Ok(Vec::new()),
-        Some(Value::Array(stamps)) if stamps.len() == count => {
-            Ok(stamps.iter().map(stamp).collect())
+/// The tags of several entries, each of them once.
+#[derive(Debug)]
+pub(super) struct TagKeys<'a>(Vec<&'a str>);
+
+impl<'a> TagKeys<'a> {
+    pub(super) fn of(keys: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut keys: Vec<_> = keys.into_iter().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self(keys)
+    }
+
+    /// Asks for their stamps, if there are any.
+    pub(super) fn mget(&self) -> Option<Cmd> {
+        if self.0.is_empty() { None } else { Some(mget(self.iter())) }
+    }
+
+    /// What that was answered.
+    pub(super) fn read(&self, answer: Option<&Value>) -> Standing<'a> {
+        let failure = match answer {
+            Some(Value::Array(stamps)) if stamps.len() == self.0.len() => {
+                return Standing(self.iter().zip(stamps.iter().map(stamp)).collect());
+            }
+            Some(Value::ServerError(error)) => Failure::of_server(error),
+            _ => Failure::Garbage,
+        };
+        Standing(self.iter().map(|key| (key, Stamp::Unknown(failure))).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.0.iter().copied()
+    }
+}
+
+/// The stamps of tags that stand.
+#[derive(Debug)]
+pub(super) struct Standing<'a>(Vec<(&'a str, Stamp)>);
+
+impl Standing<'_> {
+    /// Of a tag that was asked for.
+    pub(super) fn of(&self, key: &str) -> Stamp {
+        self.at(key).map_or(Stamp::Lost, |at| self.0[at].1)
+    }
+
+    /// Of all tags of an entry; `None` if one is lost or held.
+    pub(super) fn of_all(&self, keys: &[String]) -> Result<ReadStamps, Failure> {
+        let mut all = Some(Vec::with_capacity(keys.len()));
+        for key in keys {
+            match (self.of(key), &mut all) {
+                (Stamp::Is(stamp), Some(all)) => all.push(stamp),
+                (Stamp::Is(_), None) => {}
+                (Stamp::Lost | Stamp::Held, _) => all = None,
+                (Stamp::Unknown(failure), _) => return Err(failure),
+            }
         }
-        Some(Value::ServerError(error)) => Err(Failure::of_server(error)),
-        _ => Err(Failure::Garbage),
+        Ok(all)
+    }
+
+    /// What is known of it by now.
+    pub(super) fn set(&mut self, key: &str, stamp: Stamp) {
+        if let Some(at) = self.at(key) {
+            self.0[at].1 = stamp;
+        }
+    }
+
+    fn at(&self, key: &str) -> Option<usize> {
+        self.0.binary_search_by(|(of, _)| (*of).cmp(key)).ok()
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Invalidated = 2,
     Tag = 3,
     Clear = 4,
+    /// As `Wake`, where nothing was run.
+    Free = 5,
 }
 
 const FORMAT: u8 = 1;
@@ -69,6 +71,7 @@ impl<'a> Message<'a> {
             2 => Kind::Invalidated,
             3 => Kind::Tag,
             4 => Kind::Clear,
+            5 => Kind::Free,
             _ => return None,
         };
         Some(Self { kind, sender, text: std::str::from_utf8(text).ok()? })
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_way() {
-        for kind in [Kind::Wake, Kind::Invalidated, Kind::Tag, Kind::Clear] {
+        for kind in [Kind::Wake, Kind::Invalidated, Kind::Tag, Kind::Clear, Kind::Free] {
             let message = Message { kind, sender: *b"12345678", text: "shop:user:Zoë" };
             assert_eq!(Message::parse(&message.bytes()), Some(message));
         }
@@ -182,7 +185,7 @@ mod tests {
         for length in 0..10 {
             assert_eq!(Message::parse(&message[..length]), None);
         }
-        for (at, byte) in [(0, 0), (0, 2), (1, 0), (1, 5), (10, 0xff)] {
+        for (at, byte) in [(0, 0), (0, 2), (1, 0), (1, 6), (10, 0xff)] {
             let mut message = message.clone();
             message[at] = byte;
             assert_eq!(Message::parse(&message), None);

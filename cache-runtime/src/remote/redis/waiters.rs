@@ -66,6 +66,7 @@ impl Waiters {
         match message.kind {
             Kind::Wake => self.tell(message.text, Reason::Woken),
             Kind::Invalidated => self.tell(message.text, Reason::Invalidated),
+            Kind::Free => self.tell(message.text, Reason::Poll),
             Kind::Clear => self.tell_all(Reason::Invalidated),
             Kind::Tag => {}
         }

@@ -30,8 +30,7 @@ pub(crate) struct Lease<'a> {
 pub(crate) enum Ask {
     /// A lease, or the refresh of a value that is no longer fresh.
     Load,
-    /// The same, and the refresh of a fresh value.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the script knows it, and no option asks yet"))]
+    /// The same, and the refresh of a fresh value whose life is half over.
     Early,
     /// The same, whoever has a lease or refreshes.
     Refresh,

@@ -55,6 +55,7 @@ local function read()
     head = head,
     flags = flags,
     awaited = bit.band(flags, 64) ~= 0,
+    created = struct.unpack('>I8', head, 5),
     fresh_until = struct.unpack('>I8', head, 13),
     stale_until = struct.unpack('>I8', head, 21),
     servable_until = struct.unpack('>I8', head, 29),

@@ -3,7 +3,7 @@
 -- ARGV: token, length of the lease in ms, time after which nothing is done in ms (0: none), what
 -- is asked for, the first bytes of what the caller read and rejected (none: it rejects nothing).
 --   load: a lease, or the refresh of a value that is no longer fresh
---   early: the same, and the refresh of a fresh value
+--   early: the same, and the refresh of a fresh value whose life is half over
 --   refresh: the same, whoever has a lease or refreshes
 --   renew: what the token has, if it still has it
 -- Reply: code, now in ms, and for granted: 1 if a value stays and is served meanwhile; for found
@@ -39,14 +39,18 @@ local function bound()
   return lease_ms
 end
 
-local function busy(left)
-  if not entry.awaited then
-    if entry.is == 'lease' then
-      redis.call('SETRANGE', key, 1, '\1')
-    else
-      redis.call('SETRANGE', key, 2, string.char(bit.bor(entry.flags, 64)))
-    end
+-- Whoever ends it wakes those who wait.
+local function await()
+  if entry.awaited then return end
+  if entry.is == 'lease' then
+    redis.call('SETRANGE', key, 1, '\1')
+  else
+    redis.call('SETRANGE', key, 2, string.char(bit.bor(entry.flags, 64)))
   end
+end
+
+local function busy(left)
+  await()
   return { BUSY, now, left }
 end
 
@@ -78,10 +82,14 @@ end
 -- Shorter ones are not of a value, and would fit many.
 if #seen >= PREFIX and entry.head:sub(1, #seen) == seen then return lease() end
 if ask == 'refresh' then return refresh() end
-if now < entry.fresh_until and ask ~= 'early' then
+-- Who asks for an early refresh of one that is younger has seen the one before it.
+local is_young = now - entry.created < entry.fresh_until - now
+if now < entry.fresh_until and (ask ~= 'early' or is_young) then
   return { FOUND, now, redis.call('GET', key) }
 end
 if not paused then return refresh() end
 -- It is kept only for the case that the function fails: there is nothing to serve until then.
 if refreshed and now >= entry.stale_until then return busy(entry.refresh_until - now) end
+-- A caller that may not be served it any more, or would rather have a newer one, waits.
+if refreshed and now >= entry.fresh_until then await() end
 return { STALE, now, redis.call('GET', key) }

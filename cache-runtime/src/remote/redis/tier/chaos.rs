@@ -13,6 +13,7 @@ use super::{
     tests::{settings, value},
     *,
 };
+use crate::remote::{Found, Seen};
 
 /// For one command on a network that does what it likes, and on one that does not: no fact about that
 /// is about its budget, and the machine may be busy.
@@ -74,8 +75,8 @@ impl World {
             }
             match tier.ask(&name, token, seen, self.budget).await {
                 Ok(Leased::Found(found)) => return parse(&found),
-                Ok(Leased::Granted) => break,
-                Ok(Leased::Busy) => {
+                Ok(Leased::Granted { .. }) => break,
+                Ok(Leased::Busy | Leased::Stale { .. }) => {
                     seen = Seen::Nothing;
                     tier.changed(&name).await.unwrap();
                 }
@@ -83,10 +84,8 @@ impl World {
             }
         }
         let found = self.run(key).await;
-        if matches!(
-            tier.fill(&name, token, value(&found.to_string()), self.budget).await,
-            Ok(false)
-        ) {
+        if matches!(tier.put(&name, token, value(&found.to_string()), self.budget).await, Ok(false))
+        {
             self.refused.fetch_add(1, SeqCst);
         }
         found

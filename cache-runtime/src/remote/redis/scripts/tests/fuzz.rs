@@ -20,6 +20,7 @@ enum Is {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Times {
+    created: u64,
     fresh: u64,
     stale: u64,
     servable: u64,
@@ -42,6 +43,7 @@ fn is(bytes: &[u8], now: u64) -> Is {
         [1, 2..=255, ..] => Is::Newer,
         [1, 1, _, stamps @ 1..=9, ..] if bytes.len() >= 76 + 8 * usize::from(*stamps) => {
             Is::Value(Times {
+                created: u64_at(4),
                 fresh: u64_at(12),
                 stale: u64_at(20),
                 servable: u64_at(28),
@@ -179,7 +181,7 @@ fn hostile_bytes_through_lease() {
                 let answered = match &outcome {
                     Leased::Granted(grant) => format!("Granted({grant:?})"),
                     Leased::Found(whole) | Leased::Stale(whole) => {
-                        assert_eq!(whole, bytes);
+                        assert_eq!(*whole, after);
                         format!("{outcome:?}").split('(').next().unwrap().to_owned()
                     }
                     Leased::Busy(_) => "Busy".to_owned(),
@@ -227,6 +229,8 @@ fn leased(bytes: &[u8], ask: Ask, now: u64) -> (&'static str, Vec<u8>) {
         Is::Value(times) => {
             let is_refreshed = times.token != Token(0) && times.refresh > now;
             let is_paused = times.token == Token(0) && times.refresh > now;
+            let since = |then: u64| i128::from(now) - i128::from(then);
+            let is_young = since(times.created) < -since(times.fresh);
             if now >= times.servable {
                 if is_refreshed && ask != Ask::Refresh {
                     busy()
@@ -235,8 +239,10 @@ fn leased(bytes: &[u8], ask: Ask, now: u64) -> (&'static str, Vec<u8>) {
                 }
             } else if ask == Ask::Refresh {
                 ("Granted(Refresh)", with_token())
-            } else if now < times.fresh && ask == Ask::Load {
+            } else if now < times.fresh && (ask == Ask::Load || is_young) {
                 ("Found", same)
+            } else if is_refreshed && now >= times.fresh && now < times.stale {
+                ("Stale", awaited(same))
             } else if is_paused || (is_refreshed && now < times.stale) {
                 ("Stale", same)
             } else if is_refreshed {

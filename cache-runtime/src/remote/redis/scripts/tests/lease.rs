@@ -74,9 +74,33 @@ fn a_stale_value_elects_one_caller_to_refresh_and_stays() {
         assert_eq!(after.token, Some(MINE));
         assert_eq!(Header { refresh_until: 0, token: None, ..after }, before);
         assert_eq!(entry.get().unwrap()[84..], [b'7'; 300]);
-        let standing = entry.get().unwrap();
+        let standing = awaited(entry.get().unwrap());
         assert_eq!(entry.ask(ask, OTHER), Leased::Stale(standing.clone()));
         assert_eq!(entry.get(), Some(standing));
+    }
+}
+
+#[test]
+fn who_is_told_that_a_stale_value_is_refreshed_may_wait_and_is_woken() {
+    for ends_with_a_value in [true, false] {
+        let mut entry = Entry::with(&value(&stale()));
+        assert_eq!(entry.load(MINE), REFRESH);
+        for _ in 0..2 {
+            assert!(matches!(entry.load(OTHER), Leased::Stale(_)));
+        }
+        if ends_with_a_value {
+            assert!(entry.fill(MINE, &value(&fresh())));
+        } else {
+            assert!(entry.release(MINE, TERM));
+        }
+        assert_eq!(entry.heard(), ["wake"]);
+        assert_eq!(entry.header().token, None);
+    }
+    // Nobody waits for a value that nobody refreshes, or while there is a fresh one.
+    for bytes in [value(&paused(stale(), 5_000)), value(&refreshed(fresh(), OTHER, 5_000))] {
+        let mut entry = Entry::with(&bytes);
+        assert_eq!(entry.ask(Ask::Early, MINE), Leased::Stale(bytes.clone()));
+        assert_eq!(entry.get(), Some(bytes));
     }
 }
 
@@ -106,6 +130,17 @@ fn early_elects_one_caller_for_a_fresh_value() {
     let standing = entry.get().unwrap();
     assert_eq!(entry.ask(Ask::Early, OTHER), Leased::Stale(standing.clone()));
     assert_eq!(entry.load(OTHER), Leased::Found(standing));
+}
+
+#[test]
+fn nobody_refreshes_a_value_early_in_the_first_half_of_its_life() {
+    for before in [fresh(), refreshed(fresh(), OTHER, 5_000)] {
+        let created = now() - 10_000;
+        let bytes = value(&Header { created, ..before });
+        let mut entry = Entry::with(&bytes);
+        assert_eq!(entry.ask(Ask::Early, MINE), Leased::Found(bytes.clone()));
+        assert_eq!(entry.get(), Some(bytes));
+    }
 }
 
 #[test]
@@ -225,7 +260,7 @@ fn what_was_seen_and_is_gone_gets_the_normal_answer() {
     let mut entry = Entry::with(&found);
     assert_eq!(entry.ask_after(Ask::Load, MINE, &seen), Leased::Found(found.clone()));
     assert_eq!(entry.get(), Some(found));
-    let elected = value(&refreshed(stale(), OTHER, 5_000));
+    let elected = awaited(value(&refreshed(stale(), OTHER, 5_000)));
     entry.set(&elected, LONG);
     assert_eq!(entry.ask_after(Ask::Load, MINE, &seen), Leased::Stale(elected.clone()));
     assert_eq!(entry.get(), Some(elected));

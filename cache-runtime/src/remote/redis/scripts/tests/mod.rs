@@ -278,7 +278,8 @@ fn header(fresh: i64, stale: i64, servable: i64) -> Header {
     let now = now();
     let at = |offset: i64| now.saturating_add_signed(offset);
     Header {
-        created: at(-1_000),
+        // Half of its life is over.
+        created: at(-30_000),
         fresh_until: at(fresh),
         stale_until: at(stale),
         servable_until: at(servable),

@@ -244,6 +244,20 @@ fn trace_17_a_refresh_elected_at_the_end_of_life_is_stored() {
 }
 
 #[test]
+fn trace_17_what_is_refreshed_as_its_key_ends_is_served_meanwhile() {
+    // The key would go in 20 ms, though the value may be served for longer.
+    let mut entry = Entry::new();
+    entry.set(&value(&stale()), 20);
+    assert_eq!(entry.load(MINE), Leased::Granted(Grant::Refresh));
+    thread::sleep(Duration::from_millis(30));
+    assert!(matches!(entry.load(OTHER), Leased::Stale(_)));
+    assert!(is_about(entry.left(), TERM_MS));
+    // Also after the run has failed.
+    assert!(entry.release(MINE, TERM));
+    assert!(matches!(entry.load(OTHER), Leased::Stale(_)));
+}
+
+#[test]
 fn trace_17_after_an_error_the_origin_is_not_hammered() {
     let mut entry = Entry::with(&value(&stale()));
     assert_eq!(entry.load(MINE), Leased::Granted(Grant::Refresh));

@@ -88,7 +88,7 @@ impl Process {
     }
 
     async fn try_lease(&self, token: Token, seen: Seen, tags: &Tags) -> Result<Leased, Error> {
-        let (leased, read) = self.tier.lease(KEY, token, seen, tags, AMPLE).await?;
+        let (leased, read) = self.tier.ask_tagged(KEY, token, seen, tags, AMPLE).await?;
         tags.learn(read);
         Ok(leased)
     }
@@ -98,11 +98,11 @@ impl Process {
     }
 
     async fn granted(&self, token: Token, texts: &[&str]) {
-        assert_eq!(self.lease(token, Seen::Nothing, texts).await, Leased::Granted);
+        assert_eq!(self.lease(token, Seen::Nothing, texts).await, LEASED);
     }
 
     async fn fill(&self, token: Token, payload: &str) -> bool {
-        self.tier.fill(KEY, token, value(payload), AMPLE).await.unwrap()
+        self.tier.put(KEY, token, value(payload), AMPLE).await.unwrap()
     }
 
     /// A load that finds nothing which it can use.
@@ -112,7 +112,7 @@ impl Process {
             Got::Nothing => Seen::Nothing,
             got => panic!("{got:?}"),
         };
-        assert_eq!(self.lease(MINE, seen, texts).await, Leased::Granted);
+        assert_eq!(self.lease(MINE, seen, texts).await, LEASED);
         assert!(self.fill(MINE, payload).await);
     }
 
@@ -138,20 +138,14 @@ fn assert_rejected(got: &Got) {
     assert!(matches!(got, Got::Rejected(_)), "{got:?}");
 }
 
+#[track_caller]
+fn assert_granted(leased: &Leased) {
+    assert!(matches!(leased, Leased::Granted { .. }), "{leased:?}");
+}
+
 /// What the server has of a tag.
 fn stamp(server: &RedisServer, key: &str) -> u64 {
     server.command(&["GET", key]).parse().unwrap()
-}
-
-/// How often the server was asked for this.
-fn calls(server: &RedisServer, command: &str) -> u64 {
-    let stats = server.command(&["INFO", "commandstats"]);
-    let calls = |line: &str| {
-        let calls =
-            line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls=")?;
-        calls.split(',').next()?.parse().ok()
-    };
-    stats.lines().find_map(calls).unwrap_or(0)
 }
 
 /// The stamps of the value that stands there.
@@ -253,9 +247,9 @@ async fn a_value_that_is_older_than_its_tag_is_rejected_once_the_stamps_are_read
     // Another entry of the tag has it seeded.
     let tags = one.tags(TEAM, false);
     let (leased, read) =
-        one.tier.lease("shop:other", OTHER, Seen::Nothing, &tags, AMPLE).await.unwrap();
+        one.tier.ask_tagged("shop:other", OTHER, Seen::Nothing, &tags, AMPLE).await.unwrap();
     tags.learn(read);
-    assert_eq!(leased, Leased::Granted);
+    assert_eq!(leased, LEASED);
     let reads = calls(&server, "mget");
     assert!(one.knows(TEAM));
     let Got::Rejected(seen) = one.get(TEAM).await else { panic!("an old value is found") };
@@ -263,8 +257,8 @@ async fn a_value_that_is_older_than_its_tag_is_rejected_once_the_stamps_are_read
     // LEASE does not take it for one either, and replaces it whether or not it was seen.
     for (token, seen) in [(MINE, Seen::Nothing), (OTHER, Seen::Rejected(seen))] {
         let old = raw(&server, KEY).unwrap();
-        assert_eq!(two.lease(token, seen, TEAM).await, Leased::Granted);
-        assert!(two.tier.release(KEY, token).await.unwrap());
+        assert_eq!(two.lease(token, seen, TEAM).await, LEASED);
+        assert!(two.tier.give_back(KEY, token).await.unwrap());
         let text = String::from_utf8_lossy(&old).into_owned();
         assert!(text.ends_with("old"));
         let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
@@ -284,7 +278,7 @@ async fn a_value_with_fewer_more_or_other_stamps_is_rejected() {
     for stored in sets {
         server.command(&["DEL", KEY]);
         let leased = one.try_lease(MINE, Seen::Nothing, &tags(&one, stored)).await.unwrap();
-        assert_eq!(leased, Leased::Granted);
+        assert_eq!(leased, LEASED);
         assert!(one.fill(MINE, "1").await);
         assert_eq!(stamps_of_value(&server).len(), 1 + stored.len());
         // With stamps that are not known at first, and with known ones.
@@ -300,7 +294,7 @@ async fn a_value_with_fewer_more_or_other_stamps_is_rejected() {
     }
     // A deploy with other tags replaces what it cannot use.
     let leased = two.lease(OTHER, Seen::Nothing, TEAM).await;
-    assert_eq!(leased, Leased::Granted);
+    assert_eq!(leased, LEASED);
 }
 
 #[tokio::test]
@@ -320,9 +314,9 @@ async fn what_is_filled_after_its_tag_was_bumped_is_never_found() {
         for is_seeded in [false, true] {
             if is_seeded {
                 let tags = three.tags(texts, false);
-                let lease = three.tier.lease("shop:other", OTHER, Seen::Nothing, &tags, AMPLE);
-                assert_eq!(lease.await.unwrap().0, Leased::Granted);
-                assert!(three.tier.release("shop:other", OTHER).await.unwrap());
+                let lease = three.tier.ask_tagged("shop:other", OTHER, Seen::Nothing, &tags, AMPLE);
+                assert_eq!(lease.await.unwrap().0, LEASED);
+                assert!(three.tier.give_back("shop:other", OTHER).await.unwrap());
             }
             for process in [&one, &two, &three] {
                 assert_rejected(&process.get(texts).await);
@@ -345,7 +339,7 @@ async fn a_run_that_began_after_the_bump_is_found() {
     two.bump("team:7").await;
     assert!(one.knows(TEAM));
     let Got::Rejected(seen) = two.get(TEAM).await else { panic!("an old value is found") };
-    assert_eq!(one.lease(MINE, Seen::Rejected(seen), TEAM).await, Leased::Granted);
+    assert_eq!(one.lease(MINE, Seen::Rejected(seen), TEAM).await, LEASED);
     assert!(one.fill(MINE, "new").await);
     for process in [&one, &two] {
         assert_found(process.get(TEAM).await, "new");
@@ -379,7 +373,7 @@ async fn a_hold_whose_writer_died_ends_by_itself_though_a_fill_has_kept_the_key_
             _ => Seen::Nothing,
         };
         let leased = one.lease(MINE, seen, TEAM).await;
-        leased == Leased::Granted && one.fill(MINE, "new").await
+        leased == LEASED && one.fill(MINE, "new").await
     })
     .await;
     assert_found(two.get(TEAM).await, "new");
@@ -514,7 +508,7 @@ async fn a_fill_says_that_its_tag_was_bumped_meanwhile() {
             Got::Rejected(seen) => Seen::Rejected(seen),
             _ => Seen::Refresh,
         };
-        assert_eq!(one.try_lease(MINE, seen, &strict).await.unwrap(), Leased::Granted);
+        assert_granted(&one.try_lease(MINE, seen, &strict).await.unwrap());
         if let Some(command) = command {
             server.command(command);
         }
@@ -524,10 +518,10 @@ async fn a_fill_says_that_its_tag_was_bumped_meanwhile() {
     // By a real bump, and by one that has made another stamp.
     for is_seeded in [false, true] {
         let strict = one.tags(BOTH, true);
-        assert_eq!(one.try_lease(MINE, Seen::Refresh, &strict).await.unwrap(), Leased::Granted);
+        assert_granted(&one.try_lease(MINE, Seen::Refresh, &strict).await.unwrap());
         two.bump("users").await;
         if is_seeded {
-            let lease = two.tier.lease("shop:other", OTHER, Seen::Nothing, &strict, AMPLE);
+            let lease = two.tier.ask_tagged("shop:other", OTHER, Seen::Nothing, &strict, AMPLE);
             lease.await.unwrap();
         }
         assert!(!one.fill(MINE, "1").await);
@@ -550,11 +544,11 @@ async fn a_stamp_is_kept_as_long_as_what_carries_it_and_that_is_seen_to_once() {
             Got::Rejected(seen) => Seen::Rejected(seen),
             _ => Seen::Refresh,
         };
-        assert_eq!(process.lease(MINE, seen, BOTH).await, Leased::Granted);
+        assert_granted(&process.lease(MINE, seen, BOTH).await);
         // As if it had been seeded long ago.
         server.command(&["PEXPIRE", TEAM_KEY, "5000"]);
         let before = calls(&server, "pexpire");
-        let fill = process.tier.fill(KEY, MINE, Fill { life, ..value("1") }, AMPLE);
+        let fill = process.tier.put(KEY, MINE, Fill { life, ..value("1") }, AMPLE);
         assert!(fill.await.unwrap());
         calls(&server, "pexpire") - before
     };
@@ -815,4 +809,225 @@ async fn of_several_holds_each_value_has_the_stamps_of_its_own_tags() {
         };
         assert_eq!(header.stamps.to_vec(), [&[service], expected].concat());
     }
+}
+
+#[tokio::test]
+async fn a_release_says_that_a_tag_was_bumped_meanwhile() {
+    let server = RedisServer::start();
+    let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
+    let release = async |pause: Duration| {
+        one.tier.release(vec![lease(KEY, MINE)], pause).await.remove(0).unwrap()
+    };
+    for pause in [Duration::ZERO, Duration::from_secs(1)] {
+        one.load(BOTH, "1").await;
+        for (bumped, is_current) in [(None, true), (Some("team:8"), true), (Some("users"), false)] {
+            let requests = one.tier.connection().counts().sent;
+            assert_granted(&one.lease(MINE, Seen::Refresh, BOTH).await);
+            if let Some(bumped) = bumped {
+                two.bump(bumped).await;
+            }
+            assert_eq!(release(pause).await, is_current, "{bumped:?}");
+            assert_eq!(one.tier.connection().counts().sent - requests, 2);
+            assert!(exists(&server, KEY), "its token stood, and the value stays");
+            assert!(!release(pause).await, "it was given back");
+        }
+        // Also when the tag has another stamp by then.
+        one.cache.clear().await.unwrap();
+        one.load(BOTH, "2").await;
+        assert_granted(&one.lease(MINE, Seen::Refresh, BOTH).await);
+        server.command(&["SET", USERS_KEY, "42"]);
+        assert!(!release(pause).await);
+        server.command(&["DEL", KEY]);
+        one.cache.clear().await.unwrap();
+    }
+    assert!(lock(&one.tier.inner.grants).is_empty());
+}
+
+/// Entries of a list, and their tags.
+const LIST: [(&str, &[&str]); 4] =
+    [("shop:a", TEAM), ("shop:b", BOTH), ("shop:c", &[]), ("shop:d", &["users"])];
+
+impl Process {
+    fn tags_of(&self, texts: &[&str], is_strict: bool) -> Tags {
+        if texts.is_empty() { Tags::NONE } else { self.tags(texts, is_strict) }
+    }
+
+    /// What a read of the list finds; strictly of the entries that are named.
+    async fn read_list(&self, strictly: &[&str]) -> Vec<Result<Got, Error>> {
+        let read = |(key, texts): (&str, &[&str])| ReadOf {
+            key: key.to_owned(),
+            tags: self.tags_of(texts, strictly.contains(&key)),
+        };
+        let reads: Vec<_> = LIST.into_iter().map(read).collect();
+        let tags: Vec<_> = reads.iter().map(|read| read.tags.clone()).collect();
+        let mut answers = Vec::new();
+        for (answer, tags) in self.tier.get_all(reads, AMPLE).await.into_iter().zip(tags) {
+            answers.push(answer.map(|(got, read)| {
+                tags.learn(read);
+                got
+            }));
+        }
+        answers
+    }
+
+    async fn lease_list(&self, seen: &Seen) -> Vec<Result<Leased, Error>> {
+        let ask = |(key, texts): (&str, &[&str])| Ask {
+            lease: lease(key, token(key)),
+            seen: seen.clone(),
+            tags: self.tags_of(texts, false),
+        };
+        let asks: Vec<_> = LIST.into_iter().map(ask).collect();
+        let tags: Vec<_> = asks.iter().map(|ask| ask.tags.clone()).collect();
+        let mut answers = Vec::new();
+        for (answer, tags) in self.tier.lease(asks, AMPLE).await.into_iter().zip(tags) {
+            answers.push(answer.map(|(leased, read)| {
+                tags.learn(read);
+                leased
+            }));
+        }
+        answers
+    }
+
+    async fn fill_list(&self, payload: &str) -> Vec<bool> {
+        let fills = leases().into_iter().map(|lease| (lease, value(payload))).collect();
+        self.tier.fill(fills, AMPLE).await.into_iter().map(Result::unwrap).collect()
+    }
+}
+
+fn token(key: &str) -> Token {
+    Token(u128::from(key.as_bytes()[5]))
+}
+
+fn leases() -> Vec<Lease> {
+    LIST.into_iter().map(|(key, _)| lease(key, token(key))).collect()
+}
+
+fn granted(answers: Vec<Result<Leased, Error>>) {
+    for answer in answers {
+        assert_granted(&answer.unwrap());
+    }
+}
+
+/// Which of a list were found, and with what.
+fn payloads(answers: Vec<Result<Got, Error>>) -> Vec<Option<String>> {
+    let payload = |answer: Result<Got, Error>| match answer.unwrap() {
+        Got::Found(found) => Some(String::from_utf8(found.payload.to_vec()).unwrap()),
+        _ => None,
+    };
+    answers.into_iter().map(payload).collect()
+}
+
+fn all_of(payload: &str) -> Vec<Option<String>> {
+    vec![Some(payload.to_owned()); LIST.len()]
+}
+
+#[tokio::test]
+async fn the_stamps_of_a_list_are_read_once_and_only_if_they_are_not_known() {
+    let server = RedisServer::start();
+    let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
+    granted(one.lease_list(&Seen::Nothing).await);
+    assert_eq!(one.fill_list("1").await, [true; 4]);
+    let cost = async |process: &Process, strictly: &[&str], payload: &str| {
+        let counts = || {
+            let sent = process.tier.connection().counts().sent;
+            [sent, calls(&server, "mget"), calls(&server, "hget"), calls(&server, "get")]
+        };
+        let before = counts();
+        assert_eq!(payloads(process.read_list(strictly).await), all_of(payload));
+        let after = counts();
+        [0, 1, 2, 3].map(|at| after[at] - before[at])
+    };
+    // Its leases have told the stamps to the one; the other reads them, and knows them then.
+    assert_eq!(cost(&one, &[], "1").await, [1, 1, 0, 0]);
+    assert_eq!(cost(&two, &[], "1").await, [1, 2, 1, 0]);
+    assert_eq!(cost(&two, &[], "1").await, [1, 1, 0, 0]);
+    assert_eq!(cost(&two, &["shop:b"], "1").await, [1, 2, 1, 0]);
+    // What one process knows may be older than the values: two of them are asked for once more.
+    one.bump("team:7").await;
+    assert_eq!(payloads(one.read_list(&[]).await)[..2], [None, None]);
+    granted(one.lease_list(&Seen::Refresh).await);
+    assert_eq!(one.fill_list("2").await, [true; 4]);
+    assert_eq!(cost(&two, &[], "2").await, [2, 2, 1, 0]);
+    assert_eq!(cost(&two, &[], "2").await, [1, 1, 0, 0]);
+    // So are those that are read beside one whose stamps are not known.
+    one.bump("users").await;
+    granted(one.lease_list(&Seen::Refresh).await);
+    assert_eq!(one.fill_list("3").await, [true; 4]);
+    assert_eq!(cost(&two, &["shop:a"], "3").await, [2, 3, 2, 0]);
+}
+
+#[tokio::test]
+async fn the_stamps_that_a_list_lacks_are_made_once_and_each_value_carries_its_own() {
+    let server = RedisServer::start();
+    let one = Process::new(&server.url()).await;
+    one.load(BOTH, "1").await;
+    server.command(&["DEL", TEAM_KEY, USERS_KEY]);
+    let (requests, scripts) = (one.tier.connection().counts().sent, calls(&server, "evalsha"));
+    granted(one.lease_list(&Seen::Nothing).await);
+    assert_eq!(one.tier.connection().counts().sent - requests, 2);
+    assert_eq!(calls(&server, "evalsha") - scripts, 4 + 2);
+    assert_eq!(one.fill_list("1").await, [true; 4]);
+    let service: u64 = server.command(&["HGET", SERVICE, "stamp"]).parse().unwrap();
+    let [team, users] = [TEAM_KEY, USERS_KEY].map(|key| stamp(&server, key));
+    let expected: [&[u64]; 4] = [&[team], &[team, users], &[], &[users]];
+    for ((key, _), expected) in LIST.iter().zip(expected) {
+        let bytes = raw(&server, key).unwrap();
+        let Decoded::Value { header, .. } = blob::decode(&bytes, 1 << 20) else {
+            panic!("{bytes:?}");
+        };
+        assert_eq!(header.stamps.to_vec(), [&[service], expected].concat());
+    }
+}
+
+#[tokio::test]
+async fn of_a_list_only_the_entries_of_a_held_tag_are_held() {
+    let server = RedisServer::start();
+    let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
+    let holds = hold_tag(&two, USERS_KEY).await;
+    let leased: Vec<_> =
+        one.lease_list(&Seen::Nothing).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(leased, [LEASED, Leased::Held, LEASED, Leased::Held]);
+    until(async || !exists(&server, "shop:b") && !exists(&server, "shop:d")).await;
+    assert_eq!(one.fill_list("1").await, [true, false, true, false]);
+    let found = [Some("1".to_owned()), None, Some("1".to_owned()), None];
+    assert_eq!(payloads(two.read_list(&[]).await), found);
+    settle(&two.tier, without_value(holds)).await;
+    assert!(lock(&one.tier.inner.grants).is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_a_list_says_whose_tags_were_bumped_meanwhile() {
+    let server = RedisServer::start();
+    let (one, two) = (Process::new(&server.url()).await, Process::new(&server.url()).await);
+    for is_fill in [true, false] {
+        granted(one.lease_list(&Seen::Refresh).await);
+        two.bump("users").await;
+        let ended = if is_fill {
+            one.fill_list("1").await
+        } else {
+            let released = one.tier.release(leases(), Duration::ZERO).await;
+            released.into_iter().map(Result::unwrap).collect()
+        };
+        assert_eq!(ended, [true, false, true, false]);
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_read_stamps_gets_the_leases_of_entries_without_tags() {
+    let server = RedisServer::start();
+    let rights = ["~*", "&*", "+@all", "-mget"];
+    server.command(&[&["ACL", "SETUSER", "joe", "on", ">pass"][..], &rights].concat());
+    let joe = Process::new(&format!("redis://joe:pass@127.0.0.1:{}", server.port())).await;
+    let leased = joe.lease_list(&Seen::Nothing).await;
+    assert!(
+        matches!(
+            leased[..],
+            [Err(Error::Refused), Err(Error::Refused), Ok(LEASED), Err(Error::Refused)]
+        ),
+        "{leased:?}"
+    );
+    until(async || !exists(&server, "shop:a") && !exists(&server, "shop:b")).await;
+    assert_eq!(joe.fill_list("1").await, [false, false, true, false]);
+    let got = joe.read_list(&[]).await;
+    assert!(got.iter().all(|got| matches!(got, Err(Error::Refused))), "{got:?}");
 }

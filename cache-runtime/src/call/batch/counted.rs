@@ -1,0 +1,26 @@
+use crate::{call::Call, counters::Count};
+
+/// The run of a batch, which counts as one however many elements it is for.
+pub(super) struct Counted {
+    call: Call,
+    started: u64,
+}
+
+impl Counted {
+    pub(super) fn begin(call: &Call) -> Self {
+        call.counters().add(Count::Runs, 1);
+        Self { call: call.clone(), started: call.cache().time.now() }
+    }
+
+    pub(super) fn failed(&self) {
+        self.call.counters().add(Count::Errors, 1);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let took = self.call.cache().time.now().saturating_sub(self.started);
+        self.call.counters().add(Count::Ended, 1);
+        self.call.counters().add(Count::RunNanos, took);
+    }
+}

@@ -1,0 +1,16 @@
+//! Functions that load many at once.
+
+mod common;
+
+#[path = "batch/db.rs"]
+mod db;
+#[path = "batch/elements.rs"]
+mod elements;
+#[path = "batch/failures.rs"]
+mod failures;
+#[path = "batch/remote.rs"]
+mod remote;
+#[path = "batch/stale.rs"]
+mod stale;
+#[path = "batch/threads.rs"]
+mod threads;

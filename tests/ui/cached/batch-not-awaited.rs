@@ -1,0 +1,15 @@
+use std::collections::HashMap;
+
+use larder::cached;
+
+#[cached(ttl = 60, key = "user:{id}", each(id in ids))]
+async fn load_users(ids: &[u64]) -> HashMap<u64, u64> {
+    ids.iter().map(|id| (*id, *id)).collect()
+}
+
+#[deny(unused_must_use)]
+fn test() {
+    load_users(&[1]);
+}
+
+fn main() {}

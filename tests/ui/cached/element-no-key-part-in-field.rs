@@ -1,0 +1,17 @@
+use std::collections::HashMap;
+
+use larder::cached;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Part;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Id(Part);
+
+#[cached(ttl = 60, key = "user:{id.0}", each(id in ids))]
+async fn load_users(ids: &[Id]) -> HashMap<Id, u64> {
+    let _ = ids;
+    HashMap::new()
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use std::collections::HashMap;
+
+use larder::{KeyPart, cached};
+
+#[derive(Clone, PartialEq, KeyPart)]
+struct Id(u64);
+
+#[cached(ttl = 60, key = "user:{id}", each(id in ids))]
+async fn load_users(ids: &[Id]) -> HashMap<Id, u64> {
+    let _ = ids;
+    HashMap::new()
+}
+
+fn main() {}

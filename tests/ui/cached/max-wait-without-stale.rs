@@ -1,0 +1,8 @@
+use larder::cached;
+
+#[cached(ttl = 60, key = "user:{id}", refresh_early, max_wait = "200ms")]
+async fn get_user(id: u64) -> Result<u64, String> {
+    Ok(id)
+}
+
+fn main() {}
