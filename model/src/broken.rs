@@ -92,6 +92,44 @@ pub enum Broken {
     SeedsAfterHold,
     /// A process keeps its stamps when its link breaks.
     StampsOutliveLink,
+    /// A refresh does not put off the expiry of its value.
+    RefreshWithoutExpiry,
+    /// A value past its end counts as absent, whoever refreshes it.
+    PastCountsAsAbsent,
+    /// A value that is kept for errors is served while somebody refreshes it.
+    StaleForErrors,
+    /// The refresh of a fresh value leaves no token in it.
+    EarlyWithoutToken,
+    /// A value is stored with the token of who stores it.
+    StoredTokenStays,
+    /// RELEASE after an error leaves the value as it was before the refresh.
+    ReleaseWithoutPause,
+    /// After an error what is old is served whatever RELEASE has said.
+    OldWithoutRelease,
+    /// The same, though the slot has moved.
+    OldWithoutGeneration,
+    /// The same, though the link is not proven.
+    OldWithoutLink,
+    /// The same, though LEASE has said that nothing stands there.
+    OldThoughGone,
+    /// The same, though LEASE has said that another value stands there.
+    OldOfAnother,
+    /// The same, though its tag was bumped.
+    OldWithoutStamps,
+    /// The same, past its end.
+    OldWithoutEnd,
+    /// A follower of a run that failed gets what is old, whenever it has joined.
+    OldUnconfirmed,
+    /// Who has waited long enough takes what another caller has found before.
+    TakesAnothersOld,
+    /// Memory serves what is past its end.
+    MemoryWithoutEnd,
+    /// What a refresh returned is not to be stored, and the old value stays.
+    KeepsReplaced,
+    /// It stays in the memory of the process.
+    RemembersReplaced,
+    /// It stays in that of the others.
+    SilentRemoval,
 }
 
 /// What it comes to if a rule is not kept.
@@ -157,6 +195,33 @@ pub const CASES: &[Case] = &[
     case(Broken::UpdateStampsLate, Wrong::Rule(Rule::D1), "an update and a bump, strictly"),
     case(Broken::SeedsAfterHold, Wrong::Rule(Rule::Own), "put and bump, and memory"),
     case(Broken::StampsOutliveLink, Wrong::Rule(Rule::Stale), "a bump, and a link breaks"),
+    case(Broken::RefreshWithoutExpiry, Wrong::Rule(Rule::L1), "refreshes in the background"),
+    case(Broken::PastCountsAsAbsent, Wrong::Rule(Rule::L1), "refreshes in the background"),
+    case(Broken::StaleForErrors, Wrong::Rule(Rule::Life), "errors and an invalidation"),
+    case(Broken::EarlyWithoutToken, Wrong::Rule(Rule::L1), "early refreshes"),
+    case(Broken::StoredTokenStays, Wrong::Rule(Rule::Idle), "errors and an invalidation"),
+    case(Broken::ReleaseWithoutPause, Wrong::Rule(Rule::Pause), "errors and an invalidation"),
+    case(Broken::OldWithoutRelease, Wrong::Rule(Rule::L5), "errors and an invalidation"),
+    case(
+        Broken::OldWithoutGeneration,
+        Wrong::Rule(Rule::L5),
+        "errors and an invalidation that fails",
+    ),
+    case(Broken::OldWithoutLink, Wrong::Rule(Rule::Stale), "errors, memory and time"),
+    case(Broken::OldThoughGone, Wrong::Rule(Rule::L5), "errors and an invalidation, in memory"),
+    case(Broken::OldOfAnother, Wrong::Rule(Rule::L5), "errors and an update"),
+    case(Broken::OldWithoutStamps, Wrong::Rule(Rule::L5), "errors and a bump, strictly"),
+    case(Broken::OldWithoutEnd, Wrong::Rule(Rule::Life), "errors and an invalidation"),
+    case(Broken::OldUnconfirmed, Wrong::Rule(Rule::D1), "errors and an invalidation"),
+    case(
+        Broken::TakesAnothersOld,
+        Wrong::Rule(Rule::D1),
+        "callers that wait no longer than they like",
+    ),
+    case(Broken::MemoryWithoutEnd, Wrong::Rule(Rule::Life), "refreshes in the background"),
+    case(Broken::KeepsReplaced, Wrong::Rule(Rule::Stale), "a refresh that is not stored"),
+    case(Broken::RemembersReplaced, Wrong::Rule(Rule::Own), "a refresh that is not stored"),
+    case(Broken::SilentRemoval, Wrong::Rule(Rule::Stale), "a refresh that is not stored"),
 ];
 
 const fn case(broken: Broken, wrong: Wrong<Rule>, shown_by: &'static str) -> Case {

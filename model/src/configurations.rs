@@ -20,8 +20,28 @@ pub struct Configuration {
     pub stored: bool,
     /// Whether it has a tag.
     pub tagged: Tagged,
+    /// How its values grow old.
+    pub freshness: Freshness,
+    /// The readers that call `refresh()`: a bit for each.
+    pub refreshing: u8,
     /// What may happen.
     pub chances: Chances,
+}
+
+/// How values grow old, and what is served then.
+#[allow(clippy::struct_excessive_bools, reason = "as many options, each by itself")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// `stale`: what is no longer fresh is served while somebody makes it newer.
+    pub is_stale: bool,
+    /// `stale_if_error`: it is kept for longer, and served after an error.
+    pub is_for_errors: bool,
+    /// `refresh_early`: it is made newer while it is fresh.
+    pub is_early: bool,
+    /// Owned arguments: the run goes on in the background, and its caller is served at once.
+    pub leaves: bool,
+    /// `max_wait`: callers wait for the run, but not longer than they like.
+    pub waits: bool,
 }
 
 /// Whether an entry has a tag, and how its stamp is read.
@@ -35,9 +55,17 @@ pub enum Tagged {
     Strictly,
 }
 
+impl Freshness {
+    pub(crate) fn is_any(self) -> bool {
+        self != FRESH
+    }
+}
+
 const NEVER: Chances = Chances {
     expiries: 0,
     agings: 0,
+    errors: 0,
+    rejections: 0,
     hold_expiries: 0,
     crashes: 0,
     cancels: 0,
@@ -47,13 +75,22 @@ const NEVER: Chances = Chances {
     pings: 0,
 };
 
+const FRESH: Freshness = Freshness {
+    is_stale: false,
+    is_for_errors: false,
+    is_early: false,
+    leaves: false,
+    waits: false,
+};
+
 const fn of(
     name: &'static str,
     readers: &'static [u8],
     writers: &'static [(u8, Change)],
 ) -> Configuration {
-    let (memory, stored, tagged) = (false, false, Tagged::No);
-    Configuration { name, readers, writers, memory, stored, tagged, chances: NEVER }
+    let (memory, stored, tagged, freshness) = (false, false, Tagged::No, FRESH);
+    let (refreshing, chances) = (0, NEVER);
+    Configuration { name, readers, writers, memory, stored, tagged, freshness, refreshing, chances }
 }
 
 impl Configuration {
@@ -71,6 +108,34 @@ impl Configuration {
 
     const fn strictly(self) -> Self {
         Self { tagged: Tagged::Strictly, ..self }
+    }
+
+    const fn stale(self) -> Self {
+        Self { freshness: Freshness { is_stale: true, ..self.freshness }, ..self }
+    }
+
+    const fn stale_if_error(self) -> Self {
+        Self { freshness: Freshness { is_for_errors: true, ..self.freshness }, ..self }
+    }
+
+    const fn early(self) -> Self {
+        Self { freshness: Freshness { is_early: true, ..self.freshness }, ..self }
+    }
+
+    const fn leaving(self) -> Self {
+        Self { freshness: Freshness { leaves: true, ..self.freshness }, ..self }
+    }
+
+    const fn waiting(self) -> Self {
+        Self { freshness: Freshness { waits: true, leaves: true, ..self.freshness }, ..self }
+    }
+
+    const fn refreshing(self, readers: u8) -> Self {
+        Self { refreshing: readers, ..self }
+    }
+
+    pub(crate) const fn refreshes(&self, reader: u8) -> bool {
+        self.refreshing & (1 << reader) != 0
     }
 
     const fn with(self, chances: Chances) -> Self {
@@ -94,6 +159,7 @@ pub const SMALL: &[Configuration] =
         }),
         of("a refresh and an invalidation", &[0, 1, 1], &[(0, Invalidate)])
             .stored()
+            .stale()
             .with(Chances { agings: 2, expiries: 1, crashes: 1, failures: 1, ..NEVER }),
         of("invalidations that fail, and memory", &[0, 0, 1], &[(0, Invalidate)])
             .stored()
@@ -189,7 +255,7 @@ pub const SMALL: &[Configuration] =
             breaks: 1,
             ..NEVER
         }),
-        of("a refresh and a bump", &[0, 1], &[(0, Bump)]).stored().tagged().with(Chances {
+        of("a refresh and a bump", &[0, 1], &[(0, Bump)]).stored().stale().tagged().with(Chances {
             agings: 2,
             failures: 1,
             ..NEVER
@@ -250,6 +316,116 @@ pub const SMALL: &[Configuration] =
             .in_memory()
             .with(Chances { ticks: 1, ..NEVER }),
         of("put and bump, and memory", &[0, 1], &[(0, Bump), (1, Put)]).tagged().in_memory(),
+        of("old values and errors", &[0, 1, 1], &[])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .with(Chances { agings: 4, errors: 1, expiries: 1, failures: 1, ..NEVER }),
+        of("old values and errors, in memory", &[0, 1, 1], &[])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .in_memory()
+            .leaving()
+            .with(Chances { agings: 4, errors: 1, expiries: 1, failures: 1, ..NEVER }),
+        of("errors and an invalidation", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .with(Chances { agings: 2, errors: 1, ..NEVER }),
+        of("errors and an invalidation that fails", &[0, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .with(Chances { agings: 2, errors: 1, failures: 1, ..NEVER }),
+        of("errors and an invalidation, in memory", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .in_memory()
+            .with(Chances { agings: 3, errors: 1, failures: 1, ..NEVER }),
+        of("errors, memory and time", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .in_memory()
+            .with(Chances { agings: 2, errors: 1, ticks: 1, ..NEVER }),
+        of("errors, memory, and a link breaks", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .in_memory()
+            .with(Chances { agings: 2, errors: 1, breaks: 1, pings: 1, ..NEVER }),
+        of("errors, a crash and a cancel", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .with(Chances { agings: 2, errors: 1, crashes: 1, cancels: 1, ..NEVER }),
+        of("refreshes in the background", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .in_memory()
+            .leaving()
+            .with(Chances { agings: 2, ..NEVER }),
+        of("refreshes in the background, a crash and a cancel", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .in_memory()
+            .leaving()
+            .with(Chances { agings: 2, crashes: 1, cancels: 1, expiries: 1, ..NEVER }),
+        of("early refreshes", &[0, 1, 1], &[(0, Invalidate)]).stored().early().with(Chances {
+            agings: 1,
+            errors: 1,
+            expiries: 1,
+            ..NEVER
+        }),
+        of("early refreshes, in memory", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .early()
+            .in_memory()
+            .leaving()
+            .with(Chances { agings: 2, errors: 1, expiries: 1, ..NEVER }),
+        of("refresh() and errors", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .refreshing(0b10)
+            .with(Chances { agings: 2, errors: 1, ..NEVER }),
+        of("callers that wait no longer than they like", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .waiting()
+            .with(Chances { agings: 1, errors: 1, cancels: 1, ..NEVER }),
+        of("callers that wait, and memory", &[1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .in_memory()
+            .waiting()
+            .with(Chances { agings: 3, errors: 1, cancels: 1, ..NEVER }),
+        of("a refresh that is not stored", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .in_memory()
+            .with(Chances { agings: 1, rejections: 1, pings: 1, ..NEVER }),
+        of("errors and an update", &[0, 1], &[(0, Update)])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .in_memory()
+            .with(Chances { agings: 2, errors: 1, hold_expiries: 1, ..NEVER }),
+        of("errors and a bump", &[0, 1], &[(0, Bump)])
+            .stored()
+            .stale_if_error()
+            .tagged()
+            .with(Chances { agings: 2, errors: 1, ..NEVER }),
+        of("errors and a bump, strictly", &[0, 1, 1], &[(0, Bump)])
+            .stored()
+            .stale_if_error()
+            .strictly()
+            .with(Chances { agings: 2, errors: 1, ..NEVER }),
+        of("errors and a bump, in memory", &[1, 1], &[(0, Bump)])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .tagged()
+            .in_memory()
+            .with(Chances { agings: 2, errors: 1, ticks: 1, ..NEVER }),
     ];
 
 /// Those that take longer, and may be cut.
@@ -310,6 +486,9 @@ pub fn pairs() -> Vec<Configuration> {
                     let writers = vec![(0, first), (process, second)].leak();
                     let name = format!("{first:?}, and {second:?} {place}, {what}").leak();
                     let mut pair = of(name, &[0, 1], writers).stored().with(chances);
+                    if chances.agings > 0 {
+                        pair = pair.stale();
+                    }
                     if matches!(second, Bump | HoldTag) {
                         let name = format!("{name}, strictly").leak();
                         pairs.push(Configuration { name, ..pair }.strictly());

@@ -127,6 +127,75 @@ fn a_tagged_update_carries_the_stamp_of_its_hold() {
 
 #[test]
 fn a_value_is_served_while_it_is_refreshed() {
-    let refreshed = "db 0, Stale { value: 0, refresher: Some(4) }";
+    let refreshed = "db 0, Aged { value: 0, age: Stale, refresh: By(4) }";
     assert_reached("a refresh and an invalidation", "reader 1: LEASE", refreshed);
+}
+
+#[test]
+fn a_refresh_replaces_what_was_served_meanwhile() {
+    let meanwhile = "db 0, Aged { value: 0, age: Stale, refresh: By(5) }, memory 1: 0, Stale";
+    let background = "refreshes in the background";
+    assert_reached(background, "reader 1: LEASE", meanwhile);
+    assert_reached(background, "reader 2: takes what is old", meanwhile);
+    assert_reached(background, "reader 1: FILL", "db 1, Value(1), memory 1: 0, Stale");
+    assert_reached(background, "reader 1: lands", "db 1, Value(1), memory 1: 1");
+}
+
+#[test]
+fn a_refresh_outlives_the_end_of_its_value() {
+    let past = "db 0, Aged { value: 0, age: Past, refresh: By(4) }";
+    let background = "refreshes in the background";
+    assert_reached(background, "time: what is old is past its end", past);
+    assert_reached(background, "reader 1: LEASE", past);
+    assert_reached(background, "reader 0: FILL", "db 0, Value(0)");
+}
+
+#[test]
+fn after_an_error_the_old_value_is_served_and_left_alone_for_a_while() {
+    let paused = "db 0, Aged { value: 0, age: ForErrors, refresh: Paused }";
+    let errors = "errors and an invalidation";
+    assert_reached(errors, "reader 1: RELEASE after an error", paused);
+    assert_reached(errors, "reader 1: falls back on what is old", paused);
+    assert_reached(errors, "reader 0: LEASE", paused);
+    let free = "db 0, Aged { value: 0, age: ForErrors, refresh: Nobody }";
+    assert_reached(
+        "old values and errors",
+        "redis: the time of a refresh or a pause is over",
+        free,
+    );
+}
+
+#[test]
+fn after_an_invalidation_the_error_is_all_there_is() {
+    assert_reached("errors and an invalidation", "reader 1: fails", "db 1, Absent");
+}
+
+#[test]
+fn a_fresh_value_is_refreshed_early_and_served_meanwhile() {
+    let early = "db 0, Aged { value: 0, age: Fresh, refresh: By(5) }";
+    assert_reached("early refreshes", "reader 1: LEASE", early);
+    assert_reached("early refreshes", "reader 0: GET, in no flight", early);
+}
+
+#[test]
+fn refresh_takes_a_lease_over() {
+    assert_reached("refresh() and errors", "reader 1: LEASE", "db 1, Lease(5)");
+    assert_reached("refresh() and errors", "reader 0: FILL", "db 1, Lease(5)");
+}
+
+#[test]
+fn a_caller_that_has_waited_long_enough_takes_what_is_old() {
+    assert_reached(
+        "callers that wait no longer than they like",
+        "reader 1: has waited long enough, and takes what is old",
+        "db 0, Aged { value: 0, age: ForErrors, refresh: By(5) }",
+    );
+}
+
+#[test]
+fn what_is_not_stored_removes_what_it_was_to_replace() {
+    let stale = "db 1, Aged { value: 0, age: Stale, refresh: By(5) }, memory 1: 0, Stale";
+    let not_stored = "a refresh that is not stored";
+    assert_reached(not_stored, "reader 1: LEASE", stale);
+    assert_reached(not_stored, "reader 1: RELEASE, and removes what is old", "db 1, Absent");
 }

@@ -1,5 +1,7 @@
 //! The protocol about one key and its tag, as a model.
 
+mod errors;
+mod freshness;
 mod process;
 mod reader;
 mod redis;
@@ -9,9 +11,10 @@ mod writer;
 use std::fmt;
 
 pub use self::{
+    freshness::{Age, Old, Refresh},
     process::{Changes, Entry, Link, Message, Process},
     reader::{Keep, Reader},
-    redis::{Key, Late, Seen, Stamp, Token},
+    redis::{Ask, End, Key, Late, Seen, Stamp, Token},
     tag::{Here, Local, Reading, Tag, Update},
     writer::{Change, Writer},
 };
@@ -41,6 +44,8 @@ pub struct State {
     /// The version that the database has.
     db: u8,
     key: Key,
+    /// What was said to those who asked LEASE: who runs the function, or that nobody does yet.
+    told: Refresh,
     tag: Option<Tag>,
     /// Commands that nobody waits for any more.
     late: [Option<Late>; 2],
@@ -65,8 +70,12 @@ pub struct State {
 pub struct Chances {
     /// A lease, a value or a stamp expires.
     pub expiries: u8,
-    /// A value is due for a refresh.
+    /// The values of one age grow older.
     pub agings: u8,
+    /// The function fails.
+    pub errors: u8,
+    /// What the function returns is not to be stored.
+    pub rejections: u8,
     /// What a writer has of a hold expires.
     pub hold_expiries: u8,
     /// A process crashes.
@@ -99,6 +108,17 @@ pub enum Rule {
     Rest,
     /// What is thrown away as outdated by its tag is so.
     Kept,
+    /// While somebody is told to run the function and has the lease, nobody else is.
+    L1,
+    /// After an error nobody is told to run the function for a while, as long as a value stands.
+    Pause,
+    /// Nobody is refused for a run that has ended.
+    Idle,
+    /// What is served after an error is not from before an invalidation that had returned, to
+    /// anybody when the lease was given back, or in this process.
+    L5,
+    /// Nothing is served past its end, nor what is kept for errors before there was one.
+    Life,
 }
 
 /// A step of the protocol in a trace.
@@ -119,6 +139,7 @@ enum Who {
 
 type Steps = Vec<Step<Protocol>>;
 
+#[allow(clippy::large_types_passed_by_value, reason = "it is moved into its step")]
 trait Add {
     /// A step that comes about by itself.
     fn certain(&mut self, who: Who, what: &'static str, after: State);
@@ -126,6 +147,7 @@ trait Add {
     fn chance(&mut self, who: Who, what: &'static str, after: State);
 }
 
+#[allow(clippy::large_types_passed_by_value, reason = "it is moved into its step")]
 impl Add for Steps {
     fn certain(&mut self, who: Who, what: &'static str, after: State) {
         self.push(Step { label: Label { who, what }, after, is_certain: true });
@@ -146,6 +168,7 @@ impl Model for Protocol {
         let mut state = State {
             db: 0,
             key: if stored { Key::Value(0) } else { Key::Absent },
+            told: Refresh::Nobody,
             tag: Tag::initial(self.configuration),
             late: [None; 2],
             processes: [Process { is_trusted: true, ..Process::default() }; 2],
@@ -158,8 +181,8 @@ impl Model for Protocol {
             broken: None,
         };
         if memory && stored {
-            let entry = Entry { value: 0, is_old: false, is_unconfirmed: false };
-            state.processes[1].memory = Some(entry);
+            let (age, is_old, is_unconfirmed) = (Age::Fresh, false, false);
+            state.processes[1].memory = Some(Entry { value: 0, age, is_old, is_unconfirmed });
         }
         for (reader, process) in state.readers.iter_mut().zip(readers) {
             *reader = Reader { process: *process, phase: reader::Phase::Call, ..*reader };
@@ -182,7 +205,13 @@ impl Model for Protocol {
             self.process_steps(state, process, steps);
         }
         self.time_steps(state, steps);
+        self.aging_steps(state, steps);
         self.redis_steps(state, steps);
+        if self.configuration.freshness.is_any() {
+            for step in steps.iter_mut() {
+                step.after.tidy_old(self.configuration.freshness);
+            }
+        }
         if state.tag.is_some() {
             for step in steps {
                 step.after.tidy_tag(self.configuration, self.broken);
@@ -203,24 +232,17 @@ impl Protocol {
     /// What happens in Redis without anybody in a process.
     fn redis_steps(&self, state: &State, steps: &mut Steps) {
         let who = Who::Redis;
-        let is_fleeting = matches!(state.key, Key::Lease(_) | Key::Value(_) | Key::Stale { .. });
+        let is_fleeting = matches!(state.key, Key::Lease(_) | Key::Value(_) | Key::Aged { .. });
         if is_fleeting && state.left.expiries > 0 {
             let mut after = *state;
             after.key = Key::Absent;
+            after.told = Refresh::Nobody;
             after.left.expiries -= 1;
             steps.chance(who, "the key expires", after);
         }
         self.hold_steps(state, steps);
         if let Some(tag) = state.tag {
             self.redis_tag_steps(state, tag, steps);
-        }
-        if let Key::Value(value) = state.key
-            && state.left.agings > 0
-        {
-            let mut after = *state;
-            after.left.agings -= 1;
-            after.key = Key::Stale { value, refresher: None };
-            steps.chance(who, "the value is due for a refresh", after);
         }
         for (place, late) in state.late.iter().enumerate() {
             let Some(late) = *late else { continue };
@@ -255,8 +277,15 @@ impl Protocol {
     fn execute(&self, state: &mut State, command: Late) -> bool {
         let (mut alone, mut stamp) = (false, 0);
         let writer = match command {
-            Late::Lease { token, seen } => {
-                state.lease(token, seen, self.broken);
+            Late::Lease { token, ask, seen } => {
+                state.lease(token, ask, seen, self.broken);
+                return false;
+            }
+            Late::Release { token, end } => {
+                let Reader { process, .. } = state.readers[token as usize % READERS];
+                if state.release(token, end, self.broken) && end == End::NotStored {
+                    self.publish_removal(state, process);
+                }
                 return false;
             }
             Late::Fill { token, value, stamp } => {
@@ -277,6 +306,7 @@ impl Protocol {
             }
             Late::Hold { writer } => {
                 state.key_of(writer).hold(writer, self.broken);
+                state.forget_told();
                 if self.broken == Some(Broken::SilentHold) {
                     return false;
                 }
@@ -298,6 +328,7 @@ impl Protocol {
                 writer
             }
         };
+        state.forget_told();
         self.publish(state, writer, stamp);
         alone
     }
@@ -328,6 +359,9 @@ impl State {
     /// FILL. Whether it was stored.
     fn fill(&mut self, token: Token, value: u8, stamp: Stamp, broken: Option<Broken>) -> bool {
         let is_stored = self.key.fill(token, value, broken);
+        if is_stored {
+            self.told = Refresh::Nobody;
+        }
         if let Some(tag) = &mut self.tag
             && is_stored
         {
@@ -428,6 +462,9 @@ impl fmt::Debug for State {
         for (number, process) in self.processes.iter().enumerate() {
             if let Some(entry) = process.memory {
                 write!(f, ", memory {number}: {}", entry.value)?;
+                if entry.age != Age::Fresh {
+                    write!(f, ", {:?}", entry.age)?;
+                }
             }
         }
         let Some(tag) = self.tag else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! A process: its memory of the key, what is pending there, and its link to the messages of others.
 
-use super::{Add, Broken, Protocol, State, Steps, Who, redis::Stamp, tag::Local};
+use super::{Add, Broken, Protocol, State, Steps, Who, freshness::Age, redis::Stamp, tag::Local};
 
 /// More messages are never under way.
 const ROOM: usize = 8;
@@ -44,6 +44,8 @@ pub struct Changes {
 pub struct Entry {
     /// As of this version of the database.
     pub value: u8,
+    /// How old it is: past its end it is none.
+    pub age: Age,
     /// Whether `max_staleness` has passed since its load began.
     pub is_old: bool,
     /// Whether Redis has never heard of it: then it ends when it is old.
@@ -174,7 +176,7 @@ impl State {
     }
 
     /// F3: what is being loaded stores nothing.
-    fn supersede(&mut self, process: u8) {
+    pub(super) fn supersede(&mut self, process: u8) {
         for reader in &mut self.readers {
             reader.is_superseded |= reader.process == process && reader.leads();
         }

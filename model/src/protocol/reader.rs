@@ -2,13 +2,15 @@
 
 use super::{
     Add, Broken, Protocol, Rule, State, Steps, Who,
+    freshness::{Age, Old},
     process::Entry,
-    redis::{Key, Late, Leased, Token},
+    redis::{Ask, End, Late, Leased, Token},
     tag::Reading,
 };
-use crate::configurations::Tagged;
+use crate::configurations::{Configuration, Tagged};
 
 /// One caller.
+#[allow(clippy::struct_excessive_bools, reason = "what is known of it, each by itself")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Reader {
     /// Where it runs.
@@ -34,6 +36,14 @@ pub struct Reader {
     pub is_old: bool,
     /// Of a leader: what it has got.
     pub value: u8,
+    /// Of a leader: how old that is.
+    pub age: Age,
+    /// What it asks LEASE for.
+    pub ask: Ask,
+    /// What it has found that is not fresh.
+    pub old: Option<Old>,
+    /// Of a leader: its caller has its answer, and the run goes on in the background.
+    pub is_answered: bool,
 }
 
 /// What a caller does next.
@@ -68,6 +78,13 @@ pub enum Phase {
     Run,
     Ran,
     Land(Keep),
+    /// The function has failed.
+    Failed,
+    /// It has failed, and the lease was given back.
+    Fall {
+        /// L5: the lease stood until then, and with it what was old.
+        is_current: bool,
+    },
     /// It waits for a leader.
     Follow {
         leader: u8,
@@ -104,9 +121,20 @@ pub(super) enum Source {
 impl Reader {
     /// Whether it leads a flight.
     pub(super) fn leads(&self) -> bool {
-        use Phase::{Get, GiveBack, Judge, Land, Lease, Ran, Reread, Run, Seed, Wait};
+        use Phase::{
+            Failed, Fall, Get, GiveBack, Judge, Land, Lease, Ran, Reread, Run, Seed, Wait,
+        };
         match self.phase {
-            Get | Lease | Seed | GiveBack | Wait(_) | Run | Ran | Land(_) => true,
+            Get
+            | Lease
+            | Seed
+            | GiveBack
+            | Wait(_)
+            | Run
+            | Ran
+            | Land(_)
+            | Failed
+            | Fall { .. } => true,
             Reread { leads } | Judge { leads } => leads,
             _ => false,
         }
@@ -145,25 +173,25 @@ impl Protocol {
                 }
                 this.completed = state.completed;
                 this.returned = state.processes[reader.process as usize].returned;
-                let what = self.look(&mut after, number);
-                steps.certain(who, what, after);
+                if self.configuration.refreshes(number) {
+                    after.begin_refresh(number);
+                    steps.certain(who, "refreshes", after);
+                } else {
+                    self.look(&after, number, steps);
+                }
                 return;
             }
-            Phase::Look => {
-                let what = self.look(&mut after, number);
-                steps.certain(who, what, after);
-            }
+            Phase::Look => self.look(&after, number, steps),
             Phase::Begin => {
                 let what = self.begin(&mut after, number);
                 steps.certain(who, what, after);
             }
             Phase::Get => {
+                this.old = None;
                 if let Some(tag) = state.tag {
                     self.get_tagged(&mut after, tag, number, true);
-                } else if let Key::Value(value) = state.key {
-                    after.found(number, value);
                 } else {
-                    this.phase = Phase::Lease;
+                    after.got(number, self.configuration.memory);
                 }
                 steps.certain(who, "GET", after);
                 if let Some(mut after) = state.failing(None) {
@@ -171,33 +199,10 @@ impl Protocol {
                     steps.chance(who, "GET fails", after);
                 }
             }
-            Phase::Lease => {
-                let token = number | reader.flights << 2;
-                let seen = state.tag.and_then(|tag| tag.readings[number as usize].seen);
-                let leased = after.lease(token, seen, self.broken);
-                let this = &mut after.readers[number as usize];
-                match leased {
-                    Leased::Granted => {
-                        this.token = Some(token);
-                        this.phase = Phase::Run;
-                        self.read_stamp(&mut after, number);
-                    }
-                    Leased::Found(value) => after.found_by_lease(number, value),
-                    Leased::Busy(other) => this.phase = Phase::Wait(other),
-                    Leased::Held => {
-                        this.is_superseded = true;
-                        this.phase = Phase::Run;
-                    }
-                }
-                steps.certain(who, "LEASE", after);
-                if let Some(mut after) = state.failing(Some(Late::Lease { token, seen })) {
-                    after.readers[number as usize].phase = Phase::Run;
-                    steps.chance(who, "LEASE times out", after);
-                }
-            }
+            Phase::Lease => self.ask(state, number, steps),
             Phase::Wait(token) => {
                 // Looks that find no change change nothing.
-                if state.key != Key::Lease(token) {
+                if state.key.busy() != Some(token) {
                     this.phase = Phase::Get;
                     after.look_anew(number);
                     steps.certain(who, "looks again", after);
@@ -209,45 +214,94 @@ impl Protocol {
             Phase::Reread { .. } | Phase::Judge { .. } | Phase::Seed | Phase::GiveBack => {
                 self.tag_steps(state, number, steps);
             }
-            Phase::Run => {
-                this.value = state.db;
-                this.phase = Phase::Ran;
-                after.confirm_followers(number);
-                self.learn(&mut after, number);
-                steps.certain(who, "runs the function", after);
-            }
+            Phase::Run => self.run(state, number, steps),
             Phase::Ran => self.store(state, number, steps),
+            Phase::Failed => self.failed(state, number, steps),
+            Phase::Fall { is_current } => {
+                let what = self.fall_back(&mut after, number, is_current);
+                steps.certain(who, what, after);
+            }
             Phase::Land(keep) => {
                 self.land(&mut after, number, keep);
                 steps.certain(who, "lands", after);
             }
             Phase::Follow { .. } | Phase::Nobody | Phase::Done | Phase::Gone => {}
         }
+        self.impatience(state, number, steps);
         if state.left.cancels > 0 {
             self.cancel_reader(state, number, steps);
         }
     }
 
+    /// LEASE.
+    fn ask(&self, state: &State, number: u8, steps: &mut Steps) {
+        let (who, reader) = (Who::Reader(number), state.readers[number as usize]);
+        let mut after = *state;
+        let (token, ask) = (number | reader.flights << 2, reader.ask);
+        let seen = state.tag.and_then(|tag| tag.readings[number as usize].seen);
+        let leased = after.lease(token, ask, seen, self.broken);
+        let this = &mut after.readers[number as usize];
+        match leased {
+            Leased::Granted(stays) => {
+                this.token = Some(token);
+                this.phase = Phase::Run;
+                self.read_stamp(&mut after, number);
+                self.elected(&mut after, number, stays);
+            }
+            Leased::Found(value, age) => after.found_by_lease(number, value, age),
+            Leased::Busy(other) => this.phase = Phase::Wait(other),
+            Leased::Held => {
+                this.is_superseded = true;
+                this.phase = Phase::Run;
+            }
+        }
+        steps.certain(who, "LEASE", after);
+        if let Some(mut after) = state.failing(Some(Late::Lease { token, ask, seen })) {
+            after.readers[number as usize].phase = Phase::Run;
+            steps.chance(who, "LEASE times out", after);
+        }
+    }
+
+    /// It works, or it does not.
+    fn run(&self, state: &State, number: u8, steps: &mut Steps) {
+        let who = Who::Reader(number);
+        let mut after = *state;
+        let this = &mut after.readers[number as usize];
+        this.value = state.db;
+        this.phase = Phase::Ran;
+        after.confirm_followers(number);
+        self.learn(&mut after, number);
+        steps.certain(who, "runs the function", after);
+        if state.left.errors > 0 {
+            let mut after = *state;
+            after.left.errors -= 1;
+            after.readers[number as usize].phase = Phase::Failed;
+            steps.chance(who, "runs the function, which fails", after);
+        }
+    }
+
     /// The first look of a call, and of one that starts over.
-    fn look(&self, state: &mut State, number: u8) -> &'static str {
-        let process = state.readers[number as usize].process;
-        if self.configuration.memory || state.is_pending(process) {
-            return self.begin(state, number);
+    fn look(&self, state: &State, number: u8, steps: &mut Steps) {
+        let is_early = self.configuration.freshness.is_early;
+        let asks: &[_] = if is_early { &[Ask::Load, Ask::Early] } else { &[Ask::Load] };
+        for ask in asks {
+            let mut after = *state;
+            let this = &mut after.readers[number as usize];
+            (this.ask, this.old) = (*ask, None);
+            let what = if self.configuration.memory || state.is_pending(this.process) {
+                self.begin(&mut after, number)
+            } else {
+                // Nothing else happens in this process between the call and its GET.
+                self.get_alone(&mut after, number);
+                "GET, in no flight"
+            };
+            steps.certain(Who::Reader(number), what, after);
         }
-        // Nothing else happens in this process between the call and its GET.
-        if let Some(tag) = state.tag {
-            self.get_tagged(state, tag, number, false);
-        } else if let Key::Value(value) = state.key {
-            state.returns(number, value, Source::Redis);
-        } else {
-            state.readers[number as usize].phase = Phase::Begin;
-        }
-        "GET, in no flight"
     }
 
     /// Hits, joins or leads.
     fn begin(&self, state: &mut State, number: u8) -> &'static str {
-        let memory = self.configuration.memory;
+        let Configuration { memory, freshness, .. } = self.configuration;
         let process = state.readers[number as usize].process;
         let here = state.processes[process as usize];
         if let Some(entry) = here.memory
@@ -258,9 +312,19 @@ impl Protocol {
             if let Some(tag) = state.tag.filter(|_| !here.is_trusted) {
                 trusted = trusted.max(tag.processes[process as usize].as_of);
             }
-            state.readers[number as usize].trusted = trusted;
-            state.returns(number, entry.value, Source::Memory);
-            return "hits memory";
+            let Entry { value, age, .. } = entry;
+            let this = &mut state.readers[number as usize];
+            let old = Old { is_remembered: true, trusted, ..Old::in_redis(value, age) };
+            if matches!(age, Age::Fresh | Age::Past) && this.ask == Ask::Load {
+                state.serve_old(number, old);
+                return "hits memory";
+            }
+            this.old = Some(old);
+        }
+        let at_once = state.readers[number as usize].served_at_once(freshness);
+        if let Some(old) = at_once.filter(|_| here.flight.is_some()) {
+            state.serve_old(number, old);
+            return "takes what is old";
         }
         if let Some(leader) = here.flight {
             let flight = state.readers[leader as usize];
@@ -279,14 +343,23 @@ impl Protocol {
         }
         let is_pending = state.is_pending(process);
         let reader = &mut state.readers[number as usize];
+        if is_pending {
+            reader.old = None;
+        }
         // One that keeps nothing in memory has read Redis by now.
-        reader.phase = match (is_pending, memory) {
+        reader.phase = match (is_pending, memory && reader.old.is_none()) {
             (true, _) => Phase::Run,
             (false, true) => Phase::Get,
             (false, false) => Phase::Lease,
         };
         state.lead(number);
-        "leads a flight"
+        match at_once {
+            Some(old) if freshness.leaves && !is_pending => {
+                state.answers(number, old);
+                "takes what is old, and leads a flight"
+            }
+            _ => "leads a flight",
+        }
     }
 
     /// F5, L1: what a run came to goes to Redis.
@@ -299,12 +372,13 @@ impl Protocol {
             return steps.certain(who, "lands a run without a lease", after);
         };
         if reader.is_superseded {
-            if after.key.release(token) {
+            if after.release(token, End::GivenBack, self.broken) {
                 self.confirm_by_release(&mut after, number);
             }
             after.readers[number as usize].phase = Phase::Land(Keep::No);
             return steps.certain(who, "RELEASE", after);
         }
+        self.remove(state, number, token, steps);
         let (value, stamp) = (reader.value, self.stamp_to_store(&mut after, number));
         let is_stored = after.fill(token, value, stamp, self.broken);
         if is_stored {
@@ -321,7 +395,7 @@ impl Protocol {
 
     /// Memory keeps what it may, and everybody returns.
     fn land(&self, state: &mut State, number: u8, keep: Keep) {
-        let Reader { process, value, is_superseded, is_outdated, is_old, .. } =
+        let Reader { process, value, age, is_superseded, is_outdated, is_old, .. } =
             state.readers[number as usize];
         let is_current = (!is_superseded && !is_outdated)
             || self.broken == Some(Broken::InsertWithoutGeneration);
@@ -329,9 +403,9 @@ impl Protocol {
         let here = &mut state.processes[process as usize];
         let is_unconfirmed =
             keep == Keep::Unconfirmed && self.broken != Some(Broken::KeepsUnconfirmed);
-        let is_over = keep == Keep::No || (is_unconfirmed && is_old);
+        let is_over = keep == Keep::No || (is_unconfirmed && is_old) || age == Age::Past;
         if self.configuration.memory && may_store && !is_over {
-            here.memory = Some(Entry { value, is_old, is_unconfirmed });
+            here.memory = Some(Entry { value, age, is_old, is_unconfirmed });
             if let Some(tag) = &mut state.tag {
                 tag.processes[process as usize].as_of = tag.readings[number as usize].as_of;
             }
@@ -353,6 +427,9 @@ impl Protocol {
                     state.readers[follower as usize].phase = Phase::Look;
                 }
             }
+        }
+        if state.readers[number as usize].is_answered {
+            return state.readers[number as usize].end(Phase::Done);
         }
         state.returns(number, value, Source::Redis);
     }
@@ -396,7 +473,10 @@ impl Protocol {
                     _ => Phase::Get,
                 };
                 after.lead(next);
-                after.readers[next as usize].token = reader.token;
+                let this = &mut after.readers[next as usize];
+                (this.token, this.ask) = (reader.token, Ask::Load);
+                let handed = reader.old.filter(|_| reader.token.is_some());
+                this.old = handed.map(|old| Old { is_own: false, ..old });
                 if let Some(tag) = &mut after.tag {
                     let as_of = state.announced;
                     tag.readings[next as usize] =
@@ -414,7 +494,8 @@ impl Protocol {
         }
         // The lease is given back in the background, unless that is lost.
         let mut released = gone;
-        if reader.token.is_some_and(|token| released.key.release(token)) {
+        let release = |token| released.release(token, End::GivenBack, self.broken);
+        if reader.token.is_some_and(release) {
             steps.chance(who, "is cancelled, and RELEASEs", released);
         }
         steps.chance(who, "is cancelled", gone);
@@ -428,13 +509,15 @@ impl State {
         if is_proven { proven.max(self.floor) } else { self.floor }
     }
 
-    fn lead(&mut self, number: u8) {
+    pub(super) fn lead(&mut self, number: u8) {
         let reader = &mut self.readers[number as usize];
         reader.flights += 1;
         reader.token = None;
         reader.is_superseded = false;
         reader.is_outdated = false;
         reader.is_old = false;
+        reader.is_answered = false;
+        reader.age = Age::Fresh;
         reader.trusted = 0;
         self.processes[reader.process as usize].flight = Some(number);
         if let Some(tag) = &mut self.tag {
@@ -456,10 +539,12 @@ impl State {
     }
 
     /// A value that Redis has.
-    pub(super) fn found(&mut self, number: u8, value: u8) {
+    pub(super) fn found(&mut self, number: u8, value: u8, age: Age) {
         self.confirm_followers(number);
         let reader = &mut self.readers[number as usize];
         reader.value = value;
+        reader.age = age;
+        reader.old = None;
         reader.is_old = false;
         reader.phase = Phase::Land(Keep::Fully);
     }

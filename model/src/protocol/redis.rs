@@ -1,6 +1,9 @@
 //! The key in Redis, and what each script makes of it in one step.
 
-use super::Broken;
+use super::{
+    Broken,
+    freshness::{Age, Refresh},
+};
 
 /// Who a lease or a hold belongs to: unlike all others.
 pub type Token = u8;
@@ -13,6 +16,10 @@ pub type Stamp = u8;
 pub struct Seen {
     /// As of this version of the database.
     pub value: u8,
+    /// How old it is.
+    pub age: Age,
+    /// Who had been elected to refresh it.
+    pub token: Option<Token>,
     /// What it carried.
     pub stamp: Stamp,
 }
@@ -25,14 +32,16 @@ pub enum Key {
     Absent,
     /// Somebody runs the function.
     Lease(Token),
-    /// A value, as of this version of the database.
+    /// A value that is fresh, as of this version of the database.
     Value(u8),
-    /// A value that is served, but should be newer.
-    Stale {
+    /// A value that is not, or that somebody refreshes all the same.
+    Aged {
         /// As of this version.
         value: u8,
-        /// Who runs the function to make it so.
-        refresher: Option<Token>,
+        /// How old it is.
+        age: Age,
+        /// Who makes it newer.
+        refresh: Refresh,
     },
     /// Writers are in the middle of a change.
     Hold {
@@ -43,12 +52,25 @@ pub enum Key {
     },
 }
 
+/// What LEASE is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Ask {
+    /// A lease, or the refresh of a value that is no longer fresh.
+    #[default]
+    Load,
+    /// The same, and the refresh of a fresh value.
+    Early,
+    /// The same, whoever has a lease or refreshes.
+    Refresh,
+}
+
 /// What LEASE says.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Leased {
-    Granted,
-    /// Somebody has stored a value.
-    Found(u8),
+    /// The caller runs the function; meanwhile this value stays and is served.
+    Granted(Option<u8>),
+    /// A fresh value, or one that somebody else refreshes.
+    Found(u8, Age),
     /// Somebody else runs it.
     Busy(Token),
     /// A writer is in the middle of a change.
@@ -59,7 +81,8 @@ pub(super) enum Leased {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names of the scripts")]
 pub enum Late {
-    Lease { token: Token, seen: Option<Seen> },
+    Lease { token: Token, ask: Ask, seen: Option<Seen> },
+    Release { token: Token, end: End },
     Fill { token: Token, value: u8, stamp: Stamp },
     Seed,
     Invalidate { writer: u8 },
@@ -68,56 +91,165 @@ pub enum Late {
     Settle { writer: u8, value: Option<u8> },
 }
 
+/// How a lease or a refresh ends without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum End {
+    /// It was not needed.
+    GivenBack,
+    /// The function failed: nobody tries again for a while.
+    Failed,
+    /// What it returned is not to be stored: the old value goes.
+    NotStored,
+}
+
 impl Key {
-    /// The value that stands there.
-    pub(super) fn value(self) -> Option<u8> {
+    /// A value that somebody may do something about.
+    fn aged(value: u8, age: Age, refresh: Refresh) -> Self {
+        match (age, refresh) {
+            (Age::Fresh, Refresh::Nobody) => Self::Value(value),
+            // It counts as absent, and its expiry is near.
+            (Age::Past, Refresh::Nobody | Refresh::Paused | Refresh::Late(_)) => Self::Absent,
+            _ => Self::Aged { value, age, refresh },
+        }
+    }
+
+    /// The value that stands there, whatever its age, and who refreshes it.
+    fn any_value(self) -> Option<(u8, Age, Refresh)> {
         match self {
-            Self::Value(value) | Self::Stale { value, .. } => Some(value),
+            Self::Value(value) => Some((value, Age::Fresh, Refresh::Nobody)),
+            Self::Aged { value, age, refresh } => Some((value, age, refresh)),
             Self::Absent | Self::Lease(_) | Self::Hold { .. } => None,
         }
     }
 
+    /// The value that stands there and may be served by its age.
+    pub(super) fn found(self) -> Option<(u8, Age)> {
+        let (value, age, _) = self.any_value()?;
+        (age != Age::Past).then_some((value, age))
+    }
+
+    pub(super) fn value(self) -> Option<u8> {
+        self.found().map(|(value, _)| value)
+    }
+
+    pub(super) fn refresh(self) -> Refresh {
+        self.any_value().map_or(Refresh::Nobody, |(_, _, refresh)| refresh)
+    }
+
     fn has(self, token: Token) -> bool {
         match self {
-            Self::Lease(stands) | Self::Stale { refresher: Some(stands), .. } => stands == token,
-            _ => false,
+            Self::Lease(stands) => stands == token,
+            _ => self.refresh().token() == Some(token),
         }
     }
 
-    pub(super) fn lease(&mut self, token: Token) -> Leased {
-        match *self {
-            Self::Absent => {
-                *self = Self::Lease(token);
-                Leased::Granted
+    /// Whether anybody runs the function, or is kept from it.
+    pub(super) fn is_run_for(self) -> bool {
+        matches!(self, Self::Lease(_)) || self.refresh() != Refresh::Nobody
+    }
+
+    /// Who has to be waited for.
+    pub(super) fn busy(self) -> Option<Token> {
+        match self {
+            Self::Lease(token) => Some(token),
+            Self::Aged { age: Age::ForErrors | Age::Past, refresh: Refresh::By(token), .. } => {
+                Some(token)
             }
-            Self::Lease(other) => Leased::Busy(other),
-            Self::Stale { value, refresher: None } => {
-                *self = Self::Stale { value, refresher: Some(token) };
-                Leased::Granted
-            }
-            Self::Value(value) | Self::Stale { value, .. } => Leased::Found(value),
-            Self::Hold { .. } => Leased::Held,
+            _ => None,
         }
+    }
+
+    pub(super) fn lease(&mut self, token: Token, ask: Ask, broken: Option<Broken>) -> Leased {
+        let (value, age, refresh) = match *self {
+            Self::Hold { .. } => return Leased::Held,
+            Self::Lease(other) if other != token && ask != Ask::Refresh => {
+                return Leased::Busy(other);
+            }
+            Self::Absent | Self::Lease(_) => {
+                *self = Self::Lease(token);
+                return Leased::Granted(None);
+            }
+            Self::Value(value) => (value, Age::Fresh, Refresh::Nobody),
+            Self::Aged { value, age, refresh } => (value, age, refresh),
+        };
+        let is_mine = refresh.token() == Some(token);
+        if age == Age::Past && !is_mine {
+            if let Refresh::By(other) = refresh
+                && ask != Ask::Refresh
+                && broken != Some(Broken::PastCountsAsAbsent)
+            {
+                return Leased::Busy(other);
+            }
+            *self = Self::Lease(token);
+            return Leased::Granted(None);
+        }
+        match refresh {
+            _ if is_mine || ask == Ask::Refresh => {}
+            _ if age == Age::Fresh && ask != Ask::Early => return Leased::Found(value, age),
+            Refresh::By(other)
+                if age == Age::ForErrors && broken != Some(Broken::StaleForErrors) =>
+            {
+                return Leased::Busy(other);
+            }
+            Refresh::By(_) | Refresh::Paused => return Leased::Found(value, age),
+            Refresh::Nobody | Refresh::Late(_) => {}
+        }
+        let is_elected = ask != Ask::Early || broken != Some(Broken::EarlyWithoutToken);
+        let refresh = if is_elected { Refresh::By(token) } else { refresh };
+        *self = Self::aged(value, age, refresh);
+        Leased::Granted((age != Age::Past).then_some(value))
     }
 
     /// Whether it was stored.
     pub(super) fn fill(&mut self, token: Token, value: u8, broken: Option<Broken>) -> bool {
         let stands = self.has(token) || broken == Some(Broken::FillWithoutToken);
         if stands {
-            *self = Self::Value(value);
+            let keeps = broken == Some(Broken::StoredTokenStays);
+            let refresh = if keeps { Refresh::By(token) } else { Refresh::Nobody };
+            *self = Self::aged(value, Age::Fresh, refresh);
         }
         stands
     }
 
     /// Whether the token was found.
-    pub(super) fn release(&mut self, token: Token) -> bool {
+    pub(super) fn release(&mut self, token: Token, end: End, broken: Option<Broken>) -> bool {
         let stands = self.has(token);
-        match self {
-            Self::Stale { refresher, .. } if stands => *refresher = None,
-            _ if stands => *self = Self::Absent,
-            _ => {}
+        if stands {
+            *self = match *self {
+                Self::Aged { value, age, .. }
+                    if end != End::NotStored || broken == Some(Broken::KeepsReplaced) =>
+                {
+                    let pauses = end == End::Failed && broken != Some(Broken::ReleaseWithoutPause);
+                    let refresh = if pauses { Refresh::Paused } else { Refresh::Nobody };
+                    Self::aged(value, age, refresh)
+                }
+                _ => Self::Absent,
+            };
         }
         stands
+    }
+
+    /// Time passes for the values of this age.
+    pub(super) fn grow_older(&mut self, from: Age, to: Age, broken: Option<Broken>) {
+        let Some((value, age, refresh)) = self.any_value() else { return };
+        if age != from {
+            return;
+        }
+        // Redis removes it, but a refresh has put that off.
+        let is_gone = to == Age::Past && broken == Some(Broken::RefreshWithoutExpiry);
+        *self = if is_gone { Self::Absent } else { Self::aged(value, to, refresh) };
+    }
+
+    /// The time of who refreshes it is over, or that for which nobody does after an error.
+    pub(super) fn end_refresh(&mut self) {
+        let Some((value, age, refresh)) = self.any_value() else { return };
+        let refresh = match refresh {
+            // Until somebody else is elected, it may still store.
+            Refresh::By(token) => Refresh::Late(token),
+            Refresh::Paused => Refresh::Nobody,
+            Refresh::Nobody | Refresh::Late(_) => return,
+        };
+        *self = Self::aged(value, age, refresh);
     }
 
     pub(super) fn invalidate(&mut self, broken: Option<Broken>) {

@@ -2,9 +2,10 @@
 
 use super::{
     Add, Broken, Protocol, READERS, State, Steps, WRITERS, Who,
+    freshness::{Age, Old, Refresh},
     process::Changes,
     reader::{Keep, Phase, Source},
-    redis::{Key, Late, Leased, Seen, Stamp},
+    redis::{Ask, End, Key, Late, Leased, Seen, Stamp, Token},
     writer,
 };
 use crate::configurations::{Configuration, Tagged};
@@ -119,14 +120,19 @@ impl Tag {
             Phase::Begin => Reading { seen: kept.seen, ..Reading::default() },
             Phase::Lease => Reading { seen: kept.seen, as_of, ..Reading::default() },
             Phase::Run => Reading { seen: None, ..kept },
-            Phase::Ran => Reading { stamp: kept.stamp, as_of, ..Reading::default() },
+            Phase::Ran | Phase::Failed => {
+                Reading { stamp: kept.stamp, as_of, ..Reading::default() }
+            }
             // A lease is handed over with its stamp.
             Phase::Land(_) if is_shared => {
                 Reading { stamp: kept.stamp, as_of, ..Reading::default() }
             }
-            Phase::Get | Phase::Wait(_) | Phase::Seed | Phase::GiveBack | Phase::Land(_) => {
-                Reading { as_of, ..Reading::default() }
-            }
+            Phase::Get
+            | Phase::Wait(_)
+            | Phase::Seed
+            | Phase::GiveBack
+            | Phase::Land(_)
+            | Phase::Fall { .. } => Reading { as_of, ..Reading::default() },
             Phase::Follow { .. }
             | Phase::Nobody
             | Phase::Call
@@ -154,14 +160,13 @@ impl Protocol {
     pub(super) fn get_tagged(&self, state: &mut State, mut tag: Tag, number: u8, leads: bool) {
         let process = state.readers[number as usize].process;
         let rejected = if leads { Phase::Lease } else { Phase::Begin };
-        let Key::Value(value) = state.key else {
+        let Some(seen) = state.seen(tag) else {
             state.readers[number as usize].phase = rejected;
             return;
         };
-        let seen = Some(Seen { value, stamp: tag.carried });
         let in_redis = tag.stamp();
         let reading = &mut tag.readings[number as usize];
-        *reading = Reading { seen, as_of: state.announced, ..Reading::default() };
+        *reading = Reading { seen: Some(seen), as_of: state.announced, ..Reading::default() };
         let local = state.local_stamp(process);
         let mut bound = 0;
         let phase = match local {
@@ -189,7 +194,7 @@ impl Protocol {
         }
         match phase {
             Some(phase) => state.readers[number as usize].phase = phase,
-            None => state.accept(number, value, leads),
+            None => self.accept(state, number, seen, leads),
         }
     }
 
@@ -217,7 +222,7 @@ impl Protocol {
                 let Reading { seen, stamp, .. } = tag.readings[at];
                 match seen {
                     Some(seen) if stamp != 0 && seen.stamp == stamp => {
-                        after.accept(number, seen.value, leads);
+                        self.accept(&mut after, number, seen, leads);
                     }
                     _ => after.readers[at].phase = if leads { Phase::Lease } else { Phase::Begin },
                 }
@@ -234,7 +239,7 @@ impl Protocol {
             }
             Phase::GiveBack => {
                 if let Some(token) = after.readers[at].token.take() {
-                    after.key.release(token);
+                    after.release(token, End::GivenBack, self.broken);
                 }
                 after.readers[at].phase = Phase::Run;
                 steps.certain(who, "gives its lease back", after);
@@ -259,6 +264,33 @@ impl Protocol {
     }
 
     /// A process keeps what was read, unless the slot has moved meanwhile.
+    /// A value was judged, and is good.
+    fn accept(&self, state: &mut State, number: u8, seen: Seen, leads: bool) {
+        let Seen { value, age, stamp, .. } = seen;
+        let reading = state.tag.map(|tag| tag.readings[number as usize]).unwrap_or_default();
+        let reader = &mut state.readers[number as usize];
+        if age == Age::Fresh && !leads && reader.ask == Ask::Load {
+            return state.returns(number, value, Source::Redis);
+        }
+        if leads {
+            reader.is_old = reading.is_old;
+        }
+        if leads && age == Age::Fresh {
+            reader.value = value;
+            reader.phase = Phase::Land(Keep::Fully);
+            return;
+        }
+        reader.phase = if leads { Phase::Lease } else { Phase::Begin };
+        if age != Age::Past {
+            let old = Old { stamp, trusted: reader.trusted, ..Old::in_redis(value, age) };
+            reader.old = Some(old);
+            if leads && self.configuration.memory {
+                state.keep_old(number, old);
+            }
+        }
+        state.note_reading(number, Reading { seen: None, ..reading });
+    }
+
     pub(super) fn learn(&self, state: &mut State, number: u8) {
         let Some(tag) = &mut state.tag else { return };
         let Reading { stamp, is_moved, is_old, as_of, .. } = tag.readings[number as usize];
@@ -284,6 +316,12 @@ impl Protocol {
         if is_current || self.breaks(Broken::FillWithoutStamps) {
             state.confirm_followers(number);
         }
+    }
+
+    /// L5: whether what is old is still current by its tag. Of what memory has, its slot says so.
+    pub(super) fn has_current_stamp(&self, state: &State, old: Old) -> bool {
+        let is_current = |tag: Tag| tag.has(old.stamp) || old.is_remembered;
+        state.tag.is_none_or(is_current) || self.breaks(Broken::OldWithoutStamps)
     }
 
     /// F5: RELEASE has found the lease, and compares nothing.
@@ -350,15 +388,27 @@ impl State {
     }
 
     /// LEASE has found a value, which was not there before. The stamp was read after it.
-    pub(super) fn found_by_lease(&mut self, number: u8, value: u8) {
-        let Some(tag) = &mut self.tag else { return self.found(number, value) };
+    pub(super) fn found_by_lease(&mut self, number: u8, value: u8, age: Age) {
+        let Some(tag) = self.tag else { return self.found(number, value, age) };
         if tag.has(tag.carried) {
-            let as_of = self.announced;
-            tag.readings[number as usize] = Reading { as_of, ..Reading::default() };
-            return self.found(number, value);
+            self.note_reading(number, Reading { as_of: self.announced, ..Reading::default() });
+            return self.found(number, value, age);
         }
-        let seen = Some(Seen { value, stamp: tag.carried });
-        tag.readings[number as usize].seen = seen;
+        let seen = self.seen(tag);
+        self.note_reading(number, Reading { seen, ..tag.readings[number as usize] });
+    }
+
+    fn note_reading(&mut self, number: u8, reading: Reading) {
+        if let Some(tag) = &mut self.tag {
+            tag.readings[number as usize] = reading;
+        }
+    }
+
+    /// The value that stands in Redis, as LEASE knows it again.
+    fn seen(&self, tag: Tag) -> Option<Seen> {
+        let (value, age) = self.key.found()?;
+        let token = self.key.refresh().token();
+        Some(Seen { value, age, token, stamp: tag.carried })
     }
 
     /// Whether the stamp of a value in Redis stands.
@@ -371,19 +421,6 @@ impl State {
         self.tag.is_some_and(|tag| {
             tag.processes[process].local.is_some_and(|local| local.stamp == tag.carried)
         })
-    }
-
-    /// A value was judged, and is good.
-    fn accept(&mut self, number: u8, value: u8, leads: bool) {
-        let reader = &mut self.readers[number as usize];
-        if !leads {
-            return self.returns(number, value, Source::Redis);
-        }
-        reader.value = value;
-        reader.phase = Phase::Land(Keep::Fully);
-        if let Some(tag) = self.tag {
-            reader.is_old = tag.readings[number as usize].is_old;
-        }
     }
 
     /// LEASE was granted, and the stamp is known; 0 if nobody may store: a writer holds the tag.
@@ -400,21 +437,25 @@ impl State {
     /// LEASE: takes away what was seen and rejected, if it still stands.
     pub(super) fn lease(
         &mut self,
-        token: u8,
+        token: Token,
+        ask: Ask,
         seen: Option<Seen>,
         broken: Option<Broken>,
     ) -> Leased {
         if let (Some(seen), Some(tag)) = (seen, self.tag)
-            && self.key.value() == Some(seen.value)
-            && tag.carried == seen.stamp
+            && self.seen(tag).is_some_and(|now| now == Seen { age: now.age, ..seen })
             && broken != Some(Broken::LeaseWithoutSeen)
         {
             if tag.has(seen.stamp) {
                 self.broken = Some(super::Rule::Kept);
             }
             self.key = Key::Absent;
+            // Whoever runs for it runs for what is dead.
+            self.told = Refresh::Nobody;
         }
-        self.key.lease(token)
+        let leased = self.key.lease(token, ask, broken);
+        self.judge_lease(token, ask, leased);
+        leased
     }
 
     /// SEED: the stamp, which is made unlike all others if there is none; 0 if the tag is held.
@@ -475,6 +516,9 @@ impl State {
         }
         for update in &mut tag.updates {
             with(&mut update.stamp);
+        }
+        for old in self.readers.iter_mut().filter_map(|reader| reader.old.as_mut()) {
+            with(&mut old.stamp);
         }
         for process in &mut self.processes {
             process.link.each_stamp(&mut with);

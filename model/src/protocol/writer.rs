@@ -2,6 +2,7 @@
 
 use super::{
     Add, Broken, Protocol, State, Steps, Who,
+    freshness::{Age, Refresh},
     process::{Changes, Entry},
     redis::{Key, Late},
 };
@@ -322,7 +323,8 @@ impl Protocol {
         let is_current = alone && is_alone && state.value_of(number, self.broken).is_some();
         if self.configuration.memory && is_current {
             let is_old = writer.is_old && self.broken != Some(Broken::LateUpdate);
-            let entry = Entry { value: writer.version, is_old, is_unconfirmed: false };
+            let (value, age) = (writer.version, Age::Fresh);
+            let entry = Entry { value, age, is_old, is_unconfirmed: false };
             state.processes[writer.process as usize].memory = Some(entry);
             if let Some(tag) = &mut state.tag {
                 let as_of = tag.updates[number as usize].as_of;
@@ -370,6 +372,7 @@ impl Protocol {
             }
             (_, Some(value)) => {
                 state.key = Key::Value(value);
+                state.told = Refresh::Nobody;
                 self.publish(state, number, 0);
                 state.announce(number);
             }
