@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::exit;
 
 use crate::measure::{Kind, TABLES};
@@ -7,14 +8,16 @@ use crate::measure::{Kind, TABLES};
 const USAGE: &str = "\
 Usage: bench [MEASUREMENT]... [OPTION]...
 
-Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation, tags;
-without any: all. The last three start a `redis-server` of their own, and what takes one is left
-out where there is none.
+Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation, tags,
+batch, storm; without any: all. The last five start a `redis-server` of their own, and what takes
+one is left out where there is none.
 
   --rounds N     rounds, of which the median is shown (5)
-  --scale F      length of the rounds of hit, instructions, miss, redis, invalidation and tags (1)
+  --scale F      length of the rounds of hit, instructions, miss, redis, invalidation, tags
+                and batch (1)
   --quick        --rounds 1 --scale 0.2
   --only NAME    only contestants with NAME in their name; can be repeated
+  --svg FILE     a picture of storm
 ";
 
 pub struct Arguments {
@@ -22,11 +25,13 @@ pub struct Arguments {
     only: Vec<String>,
     pub rounds: usize,
     pub scale: f64,
+    pub svg: Option<PathBuf>,
 }
 
 impl Arguments {
     pub fn parse() -> Self {
-        let mut parsed = Arguments { kinds: Vec::new(), only: Vec::new(), rounds: 5, scale: 1.0 };
+        let mut parsed =
+            Arguments { kinds: Vec::new(), only: Vec::new(), rounds: 5, scale: 1.0, svg: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| usage(&argument));
@@ -34,6 +39,7 @@ impl Arguments {
                 "--rounds" => parsed.rounds = number(&value()),
                 "--scale" => parsed.scale = number(&value()),
                 "--quick" => (parsed.rounds, parsed.scale) = (1, 0.2),
+                "--svg" => parsed.svg = Some(value().into()),
                 "--only" => parsed.only.push(value()),
                 "--help" | "-h" => {
                     print!("{USAGE}");

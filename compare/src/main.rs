@@ -6,16 +6,18 @@ mod arguments;
 mod contestants;
 mod measure;
 mod meter;
+mod picture;
+mod popularity;
 mod process;
 #[path = "../../tests/common/redis.rs"]
 mod redis_server;
 mod table;
 mod values;
-mod zipf;
 
 use arguments::Arguments;
 use contestants::Entry;
-use measure::{Case, TABLES, Table};
+use measure::{Case, Kind, TABLES, Table};
+use picture::Line;
 use redis_server::RedisServer;
 
 fn main() {
@@ -26,12 +28,21 @@ fn main() {
     print!("{}", table::heading(&arguments));
     let wanted = || TABLES.iter().filter(|table| arguments.wants(table.kind));
     let server = wanted().any(Table::takes_server).then(redis_server).flatten();
+    let mut storm = None;
     for table in wanted() {
         if table.takes_server() && server.is_none() {
             continue;
         }
         let rows = measurements(table, &arguments, server.as_ref());
         print!("{}", table::render(table, &rows));
+        if table.kind == Kind::Storm {
+            storm.get_or_insert_with(|| lines(&rows));
+        }
+    }
+    if let (Some(path), Some(lines)) = (&arguments.svg, storm) {
+        let svg =
+            picture::svg(&lines, measure::storm::STEP, "seconds of reading", "runs in 100 ms");
+        std::fs::write(path, svg).unwrap();
     }
 }
 
@@ -50,6 +61,16 @@ fn redis_server() -> Option<RedisServer> {
 struct Row {
     contestant: &'static Entry,
     columns: Vec<Vec<f64>>,
+    /// What it gave beyond the columns: how it went on over time.
+    course: Vec<Vec<f64>>,
+}
+
+fn lines(rows: &[Row]) -> Vec<Line> {
+    let line = |row: &Row| Line {
+        name: row.contestant.name,
+        points: row.course.iter().map(|rounds| table::median(rounds)).collect(),
+    };
+    rows.iter().map(line).collect()
 }
 
 fn measurements(table: &Table, arguments: &Arguments, server: Option<&RedisServer>) -> Vec<Row> {
@@ -60,7 +81,7 @@ fn measurements(table: &Table, arguments: &Arguments, server: Option<&RedisServe
         .filter(|contestant| {
             contestant.name == contestants::ALONE || arguments.wants_contestant(contestant.name)
         })
-        .map(|contestant| Row { contestant, columns: Vec::new() })
+        .map(|contestant| Row { contestant, columns: Vec::new(), course: Vec::new() })
         .collect();
     let mut first = 0;
     for (case, columns) in table.cases {
@@ -72,9 +93,16 @@ fn measurements(table: &Table, arguments: &Arguments, server: Option<&RedisServe
             // One after the other, so that a slow minute of the machine is everybody's.
             for row in &mut rows {
                 eprintln!("{case:?}, round {round} of {rounds}: {}", row.contestant.name);
-                let figures = figures(row.contestant, *case, arguments.scale, server);
-                for (column, figure) in figures.into_iter().enumerate() {
+                let mut figures =
+                    figures(row.contestant, *case, arguments.scale, server).into_iter();
+                for (column, figure) in figures.by_ref().take(columns.len()).enumerate() {
                     row.columns[first + column].push(figure);
+                }
+                for (step, figure) in figures.enumerate() {
+                    if row.course.len() <= step {
+                        row.course.push(Vec::new());
+                    }
+                    row.course[step].push(figure);
                 }
             }
         }

@@ -80,7 +80,7 @@ impl Column {
     }
 }
 
-fn median(rounds: &[f64]) -> f64 {
+pub fn median(rounds: &[f64]) -> f64 {
     let mut sorted = rounds.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {

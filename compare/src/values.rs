@@ -1,5 +1,6 @@
 //! The values that are cached, and the function that makes them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -95,12 +96,22 @@ static DELAY_MS: AtomicU64 = AtomicU64::new(0);
 
 /// The function behind every cache.
 pub async fn load<V: Value>(id: u64) -> V {
+    run().await;
+    V::new(id)
+}
+
+/// The function behind every batch: one run, whatever the number.
+pub async fn load_all<V: Value>(ids: &[u64]) -> HashMap<u64, V> {
+    run().await;
+    ids.iter().map(|&id| (id, V::new(id))).collect()
+}
+
+async fn run() {
     RUNS.fetch_add(1, Relaxed);
     let delay = DELAY_MS.load(Relaxed);
     if delay > 0 {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    V::new(id)
 }
 
 /// How long `load` takes from now on; at first it is instant.
@@ -108,7 +119,7 @@ pub fn set_delay(delay: Duration) {
     DELAY_MS.store(delay.as_millis() as u64, Relaxed);
 }
 
-/// How often `load` was begun.
+/// How often `load` and `load_all` were begun.
 pub fn runs() -> u64 {
     RUNS.load(Relaxed)
 }

@@ -2,6 +2,7 @@
 
 use crate::measure::{Case, Kind};
 use crate::values::{Block, Shared, User, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Contestants whose calls are those of cached functions that never fail.
@@ -17,6 +18,7 @@ macro_rules! calls {
 }
 
 mod alone;
+mod batch;
 mod cached;
 mod cachelito;
 mod larder;
@@ -51,6 +53,13 @@ pub const TAGGED: &[Entry] = &[
     Entry::of::<tagged::Eight>(),
 ];
 
+/// What memory has all of.
+pub const BATCHES: &[Entry] = &[
+    Entry::of_batches::<batch::Calls>(),
+    Entry::of_batches::<batch::JoinAll>(),
+    Entry::of_batches::<batch::Each>(),
+];
+
 /// A cache, or a way to use one.
 pub trait Contestant:
     Calls<Shared> + Calls<User> + Calls<u64> + Calls<Arc<Block>> + 'static
@@ -72,6 +81,19 @@ pub trait Calls<V: Value> {
     fn call(id: u64) -> impl Future<Output = V> + Send;
 }
 
+/// A way to ask for many at once.
+pub trait Many: 'static {
+    const NAME: &'static str;
+
+    type Value: Value;
+
+    /// Runs once in a process, before the first call.
+    fn set_up() -> impl Future<Output = ()>;
+
+    /// One or several cached calls of `values::load` or `values::load_all`.
+    fn call(ids: &[u64]) -> impl Future<Output = HashMap<u64, Self::Value>> + Send;
+}
+
 /// A contestant as the tables see it.
 pub struct Entry {
     pub name: &'static str,
@@ -90,6 +112,16 @@ impl Entry {
             tags: C::TAGS,
             takes_server: false,
             run: crate::measure::run::<C>,
+        }
+    }
+
+    const fn of_batches<C: Many>() -> Self {
+        Entry {
+            name: C::NAME,
+            left_out: &[],
+            tags: 0,
+            takes_server: false,
+            run: crate::measure::run_batches::<C>,
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Stopwatch, TURN};
 use crate::contestants::{Calls, Contestant};
 use crate::meter;
+use crate::popularity;
 use crate::values::Value;
-use crate::zipf;
 
 const KEYS: u64 = 10_000;
 
@@ -16,7 +16,7 @@ pub async fn hit<C: Contestant + Calls<V>, V: Value>(scale: f64) -> Vec<f64> {
     for id in 0..KEYS {
         <C as Calls<V>>::call(id).await;
     }
-    let zipf: &'static [u64] = zipf::sequence(KEYS, 32 * TURN).leak();
+    let zipf: &'static [u64] = popularity::zipf(KEYS, 32 * TURN).leak();
     let hot: &'static [u64] = vec![KEYS / 2; 32 * TURN].leak();
     let window = Duration::from_millis(100).mul_f64(scale);
 

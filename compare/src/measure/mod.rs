@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contestants::redis::{
-    FILLERS, Filler, GROUPS, Group, HAND_OFFS, HITS, HandOff, MISSES, READERS, Reader,
-    TAGGED as TAGGED_IN_REDIS, Tier, WRITERS, Writer,
+    BATCHES as BATCHES_IN_REDIS, FILLERS, Filler, GROUPS, Group, HAND_OFFS, HITS, HandOff, MISSES,
+    READERS, Reader, STORMS, Storm, TAGGED as TAGGED_IN_REDIS, Tier, WRITERS, Writer,
 };
-use crate::contestants::{ALL, Calls, Contestant, Entry, TAGGED};
+use crate::contestants::{ALL, BATCHES, Calls, Contestant, Entry, Many, TAGGED};
 use crate::meter;
 use crate::process;
 use crate::values::{Article, Block, Profile, Shared, User};
 
+mod batch;
 mod cancelled;
 mod hit;
 mod instructions;
@@ -20,6 +21,7 @@ mod memory;
 mod miss;
 pub mod redis;
 mod stampede;
+pub mod storm;
 mod tags;
 
 pub use stampede::RUN as STAMPEDE_RUN;
@@ -35,6 +37,8 @@ pub enum Kind {
     Redis,
     Invalidation,
     Tags,
+    Batch,
+    Storm,
 }
 
 impl Kind {
@@ -75,6 +79,15 @@ pub enum Case {
     InvalidateTagOfTenThousand,
     InvalidateTagOfHundredThousand,
     FillTagged,
+    BatchInMemory,
+    BatchPresent,
+    BatchSomeMissing,
+    BatchAllMissing,
+    InstructionsBatchInMemory,
+    InstructionsBatchPresent,
+    InstructionsBatchAllMissing,
+    StormUniform,
+    StormZipf,
 }
 
 impl Case {
@@ -83,6 +96,8 @@ impl Case {
         match self {
             Case::InstructionsRedisHitProfile => 3_000.0,
             Case::InstructionsRedisHitArticle => 1_000.0,
+            Case::InstructionsBatchInMemory => 1_000.0,
+            Case::InstructionsBatchPresent | Case::InstructionsBatchAllMissing => 100.0,
             _ => instructions::CALLS,
         }
     }
@@ -139,6 +154,26 @@ const REDIS_HIT_COLUMNS: &[Column] = &[
 
 const INVALIDATION_COLUMNS: &[Column] =
     &[Ratio("µs"), Ratio("CPU µs of the client"), Ratio("CPU µs of the server")];
+
+const BATCH_COLUMNS: &[Column] = &[
+    Ratio("µs"),
+    Ratio("CPU µs of the client"),
+    Ratio("of the server"),
+    Plain("runs"),
+    Plain("MGET"),
+    Plain("GET"),
+    Plain("SET"),
+    Plain("EVALSHA"),
+    Plain("reads of its sockets"),
+];
+
+const STORM_COLUMNS: &[Column] = &[
+    Ratio("runs in 100 ms, the most"),
+    Ratio("runs"),
+    Plain("% of calls that waited"),
+    Plain("of those of the first 100 keys"),
+    Plain("ms, 99 of 100"),
+];
 
 const GROUP_COLUMNS: &[Column] = &[Ratio("µs"), Ratio("µs of the server")];
 
@@ -342,6 +377,51 @@ pub const TABLES: &[Table] = &[
             ],
         )],
     },
+    Table {
+        kind: Kind::Batch,
+        title: "Batch of 100 in memory, `Arc<User>`",
+        contestants: BATCHES,
+        cases: &[
+            (Case::BatchInMemory, &[Ratio("CPU µs"), Plain("allocations")]),
+            (Case::InstructionsBatchInMemory, &[Ratio("instructions")]),
+        ],
+    },
+    Table {
+        kind: Kind::Batch,
+        title: "Batch of 100 in Redis, 150 bytes each, `local = false`: none is missing",
+        contestants: BATCHES_IN_REDIS,
+        cases: &[
+            (Case::BatchPresent, BATCH_COLUMNS),
+            (Case::InstructionsBatchPresent, &[Ratio("instructions of the client")]),
+        ],
+    },
+    Table {
+        kind: Kind::Batch,
+        title: "Batch of 100 in Redis: 30 are missing",
+        contestants: BATCHES_IN_REDIS,
+        cases: &[(Case::BatchSomeMissing, BATCH_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Batch,
+        title: "Batch of 100 in Redis: all are missing",
+        contestants: BATCHES_IN_REDIS,
+        cases: &[
+            (Case::BatchAllMissing, BATCH_COLUMNS),
+            (Case::InstructionsBatchAllMissing, &[Ratio("instructions of the client")]),
+        ],
+    },
+    Table {
+        kind: Kind::Storm,
+        title: "Storm: 10,000 keys stored together, each read as often as any other",
+        contestants: STORMS,
+        cases: &[(Case::StormUniform, STORM_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Storm,
+        title: "Storm: the same, read by zipf (s = 1)",
+        contestants: STORMS,
+        cases: &[(Case::StormZipf, STORM_COLUMNS)],
+    },
 ];
 
 /// Measures one case in this process. `scale` shortens what can be shortened.
@@ -427,6 +507,41 @@ pub fn run_group<C: Group>(case: Case, scale: f64) -> Vec<f64> {
 /// As `run`, of one who stores.
 pub fn run_fills<C: Filler>(scale: f64) -> Vec<f64> {
     on_two_workers(tags::fills::<C>(scale))
+}
+
+/// As `run`, of many at once.
+pub fn run_batches<C: Many>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::BatchInMemory => on_two_workers(batch::in_memory::<C>(scale)),
+        Case::InstructionsBatchInMemory => {
+            on_this_thread(batch::in_memory_counted::<C>((case.calls() * scale) as u64))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// As `run_batches`, with Redis.
+pub fn run_batches_in_redis<C: Many>(case: Case, scale: f64) -> Vec<f64> {
+    let count = (case.calls() * scale) as u64;
+    match case {
+        Case::BatchPresent => on_two_workers(batch::in_redis::<C>(0, scale)),
+        Case::BatchSomeMissing => on_two_workers(batch::in_redis::<C>(30, scale)),
+        Case::BatchAllMissing => on_two_workers(batch::in_redis::<C>(100, scale)),
+        Case::InstructionsBatchPresent => on_this_thread(batch::in_redis_counted::<C>(0, count)),
+        Case::InstructionsBatchAllMissing => {
+            on_this_thread(batch::in_redis_counted::<C>(100, count))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// As `run`, with other processes that read the same keys.
+pub fn run_storm<C: Storm>(case: Case) -> Vec<f64> {
+    if process::peer_of().is_some() {
+        on_two_workers(storm::peer::<C>(case));
+        return Vec::new();
+    }
+    on_two_workers(storm::storm::<C>(case))
 }
 
 fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {

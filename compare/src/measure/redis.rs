@@ -139,7 +139,7 @@ pub async fn server_cpu(server: &mut MultiplexedConnection) -> f64 {
     user + info(server, "cpu", "used_cpu_sys").await
 }
 
-async fn info(server: &mut MultiplexedConnection, section: &str, name: &str) -> f64 {
+pub async fn info(server: &mut MultiplexedConnection, section: &str, name: &str) -> f64 {
     let info: String = redis::cmd("INFO").arg(section).query_async(server).await.unwrap();
     let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap().parse().unwrap()

@@ -3,19 +3,22 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::{Calls, Entry};
+use super::{Calls, Entry, Many};
 use crate::measure::Case;
 use crate::process;
 use crate::values::{Article, Profile};
 
+mod batch;
 mod by_hand;
 mod cached;
 mod index;
 mod larder;
 mod map;
+mod storm;
 mod tagged;
 
 pub use by_hand::connect;
+pub use storm::set_up as set_up_storm;
 
 /// The first is what the others are held to, and what the second differs from it is chance.
 pub const HITS: &[Entry] = &[
@@ -70,6 +73,23 @@ pub const FILLERS: &[Entry] = &[
     Entry::of_fills::<index::Index>(),
     Entry::of_fills::<tagged::Ungrouped>(),
     Entry::of_fills::<tagged::Grouped>(),
+];
+
+/// The first and the second are the same.
+pub const BATCHES: &[Entry] = &[
+    Entry::of_batches_in_redis::<batch::Mget>(),
+    Entry::of_batches_in_redis::<batch::Again>(),
+    Entry::of_batches_in_redis::<batch::Gets>(),
+    Entry::of_batches_in_redis::<batch::Each>(),
+    Entry::of_batches_in_redis::<batch::JoinAll>(),
+];
+
+pub const STORMS: &[Entry] = &[
+    Entry::of_storms::<storm::Plain>(),
+    Entry::of_storms::<storm::Jitter>(),
+    Entry::of_storms::<storm::Early>(),
+    Entry::of_storms::<storm::JitterAndEarly>(),
+    Entry::of_storms::<storm::Stale>(),
 ];
 
 /// A way to use Redis.
@@ -130,6 +150,17 @@ pub trait Group: Filler {
     fn invalidate() -> impl Future<Output = ()> + Send;
 }
 
+/// A way to keep entries that were stored together from being loaded together.
+pub trait Storm: 'static {
+    const NAME: &'static str;
+
+    /// One call that loads all of these.
+    fn fill(ids: &[u64]) -> impl Future<Output = ()>;
+
+    /// A call of a function that is `measure::storm::run`.
+    fn call(id: u64) -> impl Future<Output = ()> + Send;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Which {
     First,
@@ -163,6 +194,14 @@ impl Entry {
 
     const fn of_fills<C: Filler>() -> Self {
         Self::with_server(C::NAME, |_, scale| crate::measure::run_fills::<C>(scale))
+    }
+
+    const fn of_batches_in_redis<C: Many>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_batches_in_redis::<C>)
+    }
+
+    const fn of_storms<C: Storm>() -> Self {
+        Self::with_server(C::NAME, |case, _| crate::measure::run_storm::<C>(case))
     }
 
     const fn with_server(name: &'static str, run: fn(Case, f64) -> Vec<f64>) -> Self {
