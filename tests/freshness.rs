@@ -691,6 +691,28 @@ mod bounded_waits {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_longer_than_a_lease_where_there_is_an_old_value() {
+        #[cached(ttl = 60, stale_if_error = 600, max_wait = "1h", key = "endless", skip(origin))]
+        async fn endless(origin: Origin) -> Result<u32, u32> {
+            origin.run().await
+        }
+
+        let origin = Origin::new(&[Act::Answer, Act::AnswerSlowly]);
+        let calls = async {
+            endless(origin.clone()).await.unwrap();
+            sleep(STALE).await;
+            let elected = started(timed(endless(origin.clone()))).await;
+            let follower = started(timed(endless(origin.clone()))).await;
+            assert_eq!(elected.await.unwrap(), (Ok(1), 2 * SECOND));
+            assert_eq!(follower.await.unwrap(), (Ok(1), 2 * SECOND));
+            sleep(SLOW).await;
+            assert_eq!(endless(origin.clone()).await, Ok(2));
+            assert_eq!(origin.runs(), 2);
+        };
+        cache().lease(2 * SECOND).build().unwrap().scope(calls).await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_run_that_outlasts_the_lease_is_the_callers_own_and_stores_nothing_that_is_older() {
         let origin = Origin::new(&[Act::Answer, Act::AnswerSlowly]);
         let calls = async {

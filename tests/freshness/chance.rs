@@ -344,14 +344,14 @@ async fn play(seed: u64, processes: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_older_than_it_may_be_in_one_process() {
-    for seed in 0..100 {
+    for seed in 0..50 {
         play(seed, 1).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_older_than_it_may_be_in_a_fleet() {
-    for seed in 0..300 {
+    for seed in 0..150 {
         play(seed, 3).await;
     }
 }

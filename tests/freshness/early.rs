@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::common::{
-    Server,
+    At, Server, State, Verb,
     node::Node,
     origin::{draws, seeded},
 };
@@ -275,6 +275,66 @@ async fn an_early_refresh_that_fails_leaves_the_value_and_is_not_tried_again_at_
     }
 }
 
+// It would have been a hit.
+#[tokio::test(start_paused = true)]
+async fn an_early_refresh_that_fails_leaves_the_value_also_where_the_tier_does_not_vouch_for_it() {
+    #[cached(ttl = 60, refresh_early, key = "early", skip(origin))]
+    async fn early(origin: &Origin) -> Result<u32, u32> {
+        origin.run().await
+    }
+
+    for lost in [Some(Verb::Lease), Some(Verb::Release), None] {
+        for act in [Act::Fail, Act::Panic] {
+            let server = Server::new();
+            let node = Node::with(&server, "a", |cache| {
+                cache.clock(Virtual::new()).random(draws(true)).redis_budget(60 * SECOND)
+            });
+            let origin = Origin::new(&[Act::Answer, act]);
+            let call = || timed(node.cache.scope(async { early(&origin).with_source().await }));
+            call().await.0.0.unwrap();
+            sleep(50 * SECOND).await;
+            match lost {
+                Some(verb) => node.remote.fail(verb),
+                // Evicted: nobody has changed it.
+                None => server.set("test:early", State::Absent),
+            }
+            let ((output, source), took) = call().await;
+            assert_eq!((output, took), (Ok(1), RUN), "{lost:?}");
+            assert!(is_memory(source), "{source:?}");
+            // And nobody tries again for a while.
+            assert_eq!(call().await.1, Duration::ZERO);
+            assert_eq!(origin.runs(), 2);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_refresh_that_fails_does_not_leave_what_was_invalidated_meanwhile() {
+    #[cached(ttl = 60, refresh_early, key = "early", skip(origin))]
+    async fn early(origin: Origin) -> Result<u32, u32> {
+        // Owned, and it stays with its caller all the same.
+        origin.run().await
+    }
+
+    let server = Server::new();
+    let node = Node::with(&server, "a", |cache| {
+        let cache = cache.clock(Virtual::new()).random(draws(true)).background_runs(0);
+        cache.redis_budget(60 * SECOND)
+    });
+    let origin = Origin::new(&[Act::Answer, Act::Fail]);
+    node.cache.scope(async { early(origin.clone()).await }).await.unwrap();
+    sleep(50 * SECOND).await;
+    let refreshing = node.spawn({
+        let origin = origin.clone();
+        async move { early(origin).await }
+    });
+    sleep(MOMENT).await;
+    // Neither by a message, nor is it known that none was lost.
+    node.remote.keep_messages();
+    server.set("test:early", State::Absent);
+    assert_eq!(refreshing.await.unwrap(), Err(2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_refreshed_already_is_taken_and_not_refreshed_again() {
     for place in [Place::Both, Place::Tier] {
@@ -305,7 +365,7 @@ async fn what_another_process_refreshes_just_then_is_not_refreshed_again() {
     fleet.load(1).await;
     sleep(50 * SECOND).await;
     fleet.call(0, 0).await.0.unwrap();
-    let gate = other.remote.hold(crate::common::Verb::Lease, crate::common::At::Sent);
+    let gate = other.remote.hold(Verb::Lease, At::Sent);
     let origin = fleet.origin.clone();
     let served = other.cache.scope(async { far(origin, 0).await }).await;
     assert_eq!(served, Ok(1));

@@ -26,7 +26,7 @@ use crate::{
         AnyValue, Begun, Edge, Flights, Followed, Follower, Header, Kept, Label, Lead, Mode, Old,
         Outcome, SharedError, Stamp, Tags, Window, follow, negative_label,
     },
-    remote::{self, Asked, Fetched, Read, Remote},
+    remote::{self, Asked, Confirmed, Fetched, Read, Remote},
 };
 
 /// A function with its types, behind the engine. What it has made last is its output.
@@ -373,11 +373,11 @@ impl Pursuit for Leading {
         lead.run(!function.counts_itself());
         let scope = InScope::of_run(call, Some(lead.flight()));
         let poll = || scope.enter(|| function.poll(cx));
-        let polled = if call.old_of(&lead).is_none() {
-            Ok(poll())
-        } else {
+        let polled = if call.old_of(&lead).is_some() {
             // The body is not polled again, and nothing else of it is seen.
             catch_unwind(AssertUnwindSafe(poll))
+        } else {
+            Ok(poll())
         };
         match polled {
             Ok(Poll::Pending) => {
@@ -906,16 +906,26 @@ impl Call {
         let call = self.clone();
         Box::pin(async move {
             let is_of_use = |old: &Kept| call.is_of_use(old, call.cache().time.now());
-            if let Some(old) = lead.old().filter(is_of_use)
-                && let Some(old) = remote::confirmed_old(&call, &lead, old).await
-                && is_of_use(&old)
-            {
-                let until = call.cache().time.now().saturating_add(nanos(call.throttle()));
-                return lead.land_old(&call, old.clone(), until, other).then_some(old);
-            }
-            lead.land(other);
-            None
+            let old = match lead.old().filter(is_of_use) {
+                None => None,
+                Some(old) => match remote::confirm_old(&call, &lead, old.clone()).await {
+                    Confirmed::Yes(old) => Some(old),
+                    Confirmed::Unknown => Some(old).filter(|old| call.would_hit(old)),
+                    Confirmed::No => None,
+                },
+            };
+            let Some(old) = old.filter(is_of_use) else {
+                lead.land(other);
+                return None;
+            };
+            let until = call.cache().time.now().saturating_add(nanos(call.throttle()));
+            lead.land_old(&call, old.clone(), until, other).then_some(old)
         })
+    }
+
+    /// Whether memory would serve this value, whatever is known behind it.
+    fn would_hit(&self, old: &Kept) -> bool {
+        self.is_kept_here() && self.cache().is_valid(&old.header, self.cache().time.now())
     }
 
     pub(crate) async fn invalidate(&self) -> Result<(), Error> {

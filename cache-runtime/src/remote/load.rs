@@ -501,26 +501,42 @@ fn use_found(
     }
 }
 
-/// The value that a failed run should have replaced, if it may be in the place of its result: nobody has
-/// changed it until now, and it is known that this process would have heard of it.
-pub(crate) async fn confirmed_old(call: &Call, lead: &Lead, old: Kept) -> Option<Kept> {
+/// Whether the value that a failed run should have replaced may be in the place of its result.
+pub(crate) enum Confirmed {
+    /// Nobody has changed it until now, and this process would have heard of it.
+    Yes(Kept),
+    /// Somebody has.
+    No,
+    /// Nobody can tell.
+    Unknown,
+}
+
+pub(crate) async fn confirm_old(call: &Call, lead: &Lead, old: Kept) -> Confirmed {
     let cache = call.cache();
-    let is_heard = || cache.trust.lasts(cache.time.now());
+    let if_heard = |old| {
+        if cache.trust.lasts(cache.time.now()) { Confirmed::Yes(old) } else { Confirmed::Unknown }
+    };
     if of(call).is_none() {
-        return is_heard().then_some(old);
+        return if_heard(old);
     }
-    let (remote, token) = (readable(call)?, lead.token()?);
+    let (Some(remote), Some(token)) = (readable(call), lead.token()) else {
+        return Confirmed::Unknown;
+    };
     let mark = lead.mark();
     let key = cache.remote_key(lead.name());
     let lease = vec![Lease { key: key.clone(), token }];
-    if !ask(lead, |_| one(remote.release(lease, call.throttle()))).await.is_ok_and(|found| found) {
-        return None;
+    match ask(lead, |_| one(remote.release(lease, call.throttle()))).await {
+        Ok(true) => {}
+        Ok(false) => return Confirmed::No,
+        Err(_) => return Confirmed::Unknown,
     }
     lead.used_up();
     lead.confirm(mark);
+    if lead.has_read() {
+        return if_heard(old);
+    }
     // What memory had need not be what stands there: nobody may have told of that yet.
-    let old = if lead.has_read() { old } else { reread(&**remote, call, lead, &key).await? };
-    is_heard().then_some(old)
+    reread(&**remote, call, lead, &key).await.map_or(Confirmed::Unknown, if_heard)
 }
 
 /// What stands there, if it is of use to the call, also as an old value.

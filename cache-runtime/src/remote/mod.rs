@@ -18,8 +18,8 @@ use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Weak, time::Duration}
 
 pub(crate) use gather::{Gather, Sent};
 pub(crate) use load::{
-    Asked, Fetched, Read, confirmed_old, encoded, fetch, fill, fingerprint, give_back, of, peek,
-    read_alone,
+    Asked, Confirmed, Fetched, Read, confirm_old, encoded, fetch, fill, fingerprint, give_back, of,
+    peek, read_alone,
 };
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisSettings, redis};

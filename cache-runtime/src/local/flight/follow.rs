@@ -98,16 +98,17 @@ impl Follower {
         // What was in memory is to be trusted as it would be there.
         let own = || old.clone().filter(|_| !call.is_kept_here() || cache.trust.lasts(now));
         let old = offered().or_else(own)?;
-        let waited = old.wait.is_some_and(|wait| since.elapsed() >= wait);
+        let waited = old.wait.is_some_and(|wait| since.elapsed() >= wait.min(cache.settings.lease));
         let is_current = !self.flight.is_superseded()
             && cache.generations.is_at(&old.entry.header)
             && call.is_of_use(&old.entry, now);
         (waited && is_current).then_some(old.entry)
     }
 
-    /// How long it waits at most where there is an old value for it.
+    /// How long it waits at most where there is an old value for it: for no longer than a lease, as any.
     fn max_wait(&self) -> Option<Duration> {
-        self.wanting.as_ref()?.call.freshness().max_wait.map(Duration::from_nanos)
+        let most = self.wanting.as_ref()?.call.freshness().max_wait.map(Duration::from_nanos)?;
+        Some(most.min(self.flight.cache.settings.lease))
     }
 
     /// What it gets of a run that has failed where there is an old value.
@@ -223,7 +224,7 @@ async fn follow_patiently(follower: &mut Follower) -> Followed {
         return landing(follower).await;
     }
     let mut patience = follower.flight.cache.settings.lease;
-    if let Some(wait) = follower.max_wait().filter(|wait| *wait < patience) {
+    if let Some(wait) = follower.max_wait() {
         if let Ok(followed) = tokio::time::timeout(wait, landing(follower)).await {
             return followed;
         }

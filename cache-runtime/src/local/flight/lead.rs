@@ -113,9 +113,10 @@ impl Lead {
         lock(&self.flight.old).as_ref().is_some_and(|old| old.read.is_some())
     }
 
-    /// Nobody vouches for it any more.
+    /// Nobody vouches for it any more, unless it is in memory and would be a hit there.
     pub(crate) fn forget_old(&self) {
-        *lock(&self.flight.old) = None;
+        let now = self.flight.cache.time.now();
+        lock(&self.flight.old).take_if(|old| old.read.is_some() || now >= old.entry.header.expires);
     }
 
     /// There is an old value, as it was read at this moment of the flight: whoever waits takes it, if it
