@@ -458,6 +458,39 @@ pub const LARGE: &[Configuration] =
         .stored()
         .in_memory()
         .with(Chances { breaks: 1, failures: 1, ..NEVER }),
+        of("old values and errors, four readers", &[0, 0, 1, 1], &[])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .with(Chances { agings: 3, errors: 2, expiries: 1, ..NEVER }),
+        of("errors and an invalidation, where all of it fails", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .with(Chances { agings: 2, errors: 1, failures: 1, cancels: 1, crashes: 1, ..NEVER }),
+        of("errors and two changes, and memory", &[0, 1], &[(0, Update), (1, Invalidate)])
+            .stored()
+            .stale()
+            .stale_if_error()
+            .in_memory()
+            .leaving()
+            .with(Chances { agings: 3, errors: 1, failures: 1, ..NEVER }),
+        of("errors, memory, a link and time", &[1, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale_if_error()
+            .in_memory()
+            .with(Chances { agings: 2, errors: 1, breaks: 1, ticks: 1, pings: 1, ..NEVER }),
+        of("early refreshes, refresh() and an update", &[0, 1, 1], &[(0, Update)])
+            .stored()
+            .stale()
+            .early()
+            .in_memory()
+            .refreshing(0b10)
+            .with(Chances { agings: 2, errors: 1, expiries: 1, hold_expiries: 1, ..NEVER }),
+        of("errors and a bump, strictly, where all of it fails", &[0, 1], &[(0, Bump)])
+            .stored()
+            .stale_if_error()
+            .strictly()
+            .with(Chances { agings: 2, errors: 1, failures: 1, cancels: 1, expiries: 1, ..NEVER }),
     ];
 
 /// Any two changes, in one process or in two, with a mishap or two.
@@ -476,6 +509,9 @@ pub fn pairs() -> Vec<Configuration> {
         ("a crash and a lost lease", Chances { crashes: 1, expiries: 1, ..NEVER }),
         ("a crash and a lost link", Chances { crashes: 1, breaks: 1, ..NEVER }),
         ("a lost link and a ping", Chances { breaks: 1, pings: 1, ..NEVER }),
+        ("an error", Chances { agings: 2, errors: 1, ..NEVER }),
+        ("an error and a failure", Chances { agings: 1, errors: 1, failures: 1, ..NEVER }),
+        ("an error and a ping", Chances { agings: 1, errors: 1, pings: 1, ..NEVER }),
     ];
     let kinds = [Invalidate, Hold, Update, Put, Bump, HoldTag];
     let mut pairs = Vec::new();
@@ -488,6 +524,9 @@ pub fn pairs() -> Vec<Configuration> {
                     let mut pair = of(name, &[0, 1], writers).stored().with(chances);
                     if chances.agings > 0 {
                         pair = pair.stale();
+                    }
+                    if chances.errors > 0 {
+                        pair = pair.stale_if_error();
                     }
                     if matches!(second, Bump | HoldTag) {
                         let name = format!("{name}, strictly").leak();
