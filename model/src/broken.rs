@@ -1,11 +1,13 @@
 //! Rules that the protocol could leave out, each with a configuration that shows why it does not.
 //!
-//! Three are not here, for nothing goes wrong without one of them alone. The bump when a change has
+//! Some are not here, for nothing goes wrong without one of them alone. The bump when a change has
 //! landed: what begins while the key is pending begins after the change, if the one before it was
 //! sent has outdated the rest. (Of a tag it is needed: a load from before reads the old stamp while
 //! the tag is pending.) The bump when the loss of a link is noticed: without a proof only what is
 //! young is served, and that may be as old in any case. Nor is it needed that a load from before a bump
-//! of its tag stores nothing, if only nobody joins it: what it stores carries the old stamp.
+//! of its tag stores nothing, if only nobody joins it: what it stores carries the old stamp. After an error,
+//! neither the proof of the link nor what others have changed is needed for an old value that was read
+//! from Redis: that the lease stood says it all. They are for what memory had.
 
 use crate::{
     configurations,

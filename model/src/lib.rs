@@ -6,9 +6,9 @@
 //!
 //! # What is modelled
 //!
-//! One key in one Redis, in some configurations with a tag; two processes with memory, pending keys
-//! and tags, flights and a link each; up to four readers and three writers among them. Values are
-//! versions of the database: 0, and one more with each commit. A step is what one of them does to
+//! One key in one Redis, in some configurations with a tag, or with values that grow old; two
+//! processes with memory, pending keys and tags, flights and a link each; up to four readers and three
+//! writers among them. Values are versions of the database: 0, and one more with each commit. A step is what one of them does to
 //! what others can see. So a command and its execution are one step, and its answer is the next one
 //! of its sender, unless nothing comes between that matters to anybody. A caller that joins between
 //! the sending of a command and its execution is one that joins after it: such a caller is promised
@@ -35,6 +35,21 @@
 //!   takes by the stamp that it has respects what had been announced by the proof that it relies on.
 //! - What is served for its youth, an entry or a flight with a tag, respects what had been announced
 //!   at the moment from which its age is counted. That holds without any time, too.
+//! - A value is fresh, then stale, then kept for errors, then past its end. All values of one age grow
+//!   older at once, wherever they are: so the copies of one value are of one age, as they are by the
+//!   server's clock. A newer value may catch up with an older one, as with a jitter, and then they
+//!   grow old together.
+//! - A refresh or a pause ends at any moment. One whose time is over may still store, and be given back,
+//!   until somebody else is elected.
+//! - What was said to those who asked LEASE is known beside the key: a key that forgets who runs the
+//!   function, or that nobody is to for a while, is found by what it says next. A lease that expires, a
+//!   value that Redis evicts and a change end what was said; that time passes for a value does not.
+//! - After an error what is old is served as of the moment when the lease was given back: if it is what
+//!   stood there all the time, of which LEASE has said which value it is. Of a tag, the stamp is read
+//!   behind RELEASE; of what memory had, its slot and the proof of the link say so, as for a hit. An
+//!   error that is returned is shared by all who follow.
+//! - What a run returns that is not to be stored is as good as an invalidation of what it was to
+//!   replace, if RELEASE has found the token.
 //! - Messages come in the order in which they were sent. Those about a change say nothing else, so it
 //!   is of no use to exchange them; none overtakes the answer to a PING.
 //! - "Nobody waits for ever" is two checks: a state in which somebody waits has a step that comes
@@ -43,11 +58,13 @@
 //!
 //! # What is not
 //!
-//! Wake-ups (a waiter looks again whenever something has changed), errors of the function and who
-//! shares them, callers that wait for each other in a circle, a follower whose patience ends, several
-//! tags of an entry, stamps that a process learns from other entries, `clear`, several keys, more
-//! than one node, a failover, and a database that commits after the writer that sent the commit is
-//! gone.
+//! Wake-ups (a waiter looks again whenever something has changed), errors that cannot be shared,
+//! callers that wait for each other in a circle, a follower whose patience ends, several tags of an
+//! entry, stamps that a process learns from other entries, `clear`, several keys, more than one node, a
+//! failover, and a database that commits after the writer that sent the commit is gone. Of freshness:
+//! when a value is refreshed early (it may be at any time), clocks that differ, how many runs a process
+//! has in the background, a caller that takes after `max_wait` what its leader has found, and a cache
+//! without Redis.
 
 pub mod broken;
 pub mod configurations;
