@@ -7,6 +7,7 @@
 #![cfg(shuttle)]
 
 use std::{
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::{Pin, pin},
     sync::{
@@ -586,4 +587,93 @@ fn runs_that_wait_for_each_other_all_end() {
         shuttle::check_random(model, 1_000);
         shuttle::check_pct(model, 1_000, 3);
     }
+}
+
+/// Many at once: of each element the moment at which the run began that it comes from.
+#[cached(ttl = 60, key = "many:{id}", cache = world.cache, skip(world), each(id in ids))]
+async fn many(world: Arc<World>, ids: Vec<u32>) -> HashMap<u32, u32> {
+    let (Ok(began) | Err(began)) = world.run().await;
+    ids.into_iter().map(|id| (id, began)).collect()
+}
+
+/// One of them.
+#[cached(ttl = 60, key = "many:{id}", cache = world.cache, skip(world))]
+async fn one_of_many(world: Arc<World>, id: u32) -> u32 {
+    let (Ok(began) | Err(began)) = world.run().await;
+    began
+}
+
+/// Elements of batches that overlap in every way, and in every order.
+const OVERLAPPING: [&[u32]; 3] = [&[1, 2, 3], &[3, 1], &[2, 3]];
+
+fn overlapping(world: &Arc<World>) -> Vec<JoinHandle<HashMap<u32, u32>>> {
+    OVERLAPPING.iter().map(|ids| spawn(many(Arc::clone(world), ids.to_vec()))).collect()
+}
+
+#[test]
+fn of_batches_that_overlap_every_element_is_loaded_once() {
+    explore(|| {
+        let world = World::new();
+        block_on(async {
+            let single = spawn(one_of_many(Arc::clone(&world), 3));
+            let batches = overlapping(&world);
+            let mut loaded = BTreeMap::from([(3, single.await.unwrap())]);
+            for (output, ids) in outputs(batches).await.into_iter().zip(OVERLAPPING) {
+                assert_eq!(output.len(), ids.len());
+                for (id, began) in output {
+                    assert_eq!(*loaded.entry(id).or_insert(began), began, "{id}");
+                }
+            }
+            assert!(world.runs() <= 4);
+            world.no_one_waits();
+        });
+        world.ends();
+    });
+}
+
+#[test]
+fn of_batches_that_are_dropped_in_whatever_order_others_take_over() {
+    explore(|| {
+        let world = World::new();
+        block_on(async {
+            let cut_off: Vec<_> = [&[1, 2, 3][..], &[2, 1]]
+                .iter()
+                .map(|ids| spawn(cut(many(Arc::clone(&world), ids.to_vec()))))
+                .collect();
+            let batches = overlapping(&world);
+            let single = spawn(one_of_many(Arc::clone(&world), 1));
+            outputs(cut_off).await;
+            for (output, ids) in outputs(batches).await.into_iter().zip(OVERLAPPING) {
+                assert_eq!(output.len(), ids.len());
+            }
+            single.await.unwrap();
+            world.no_one_waits();
+        });
+        world.ends();
+    });
+}
+
+#[test]
+fn after_an_invalidation_no_batch_gets_an_element_from_before() {
+    explore(|| {
+        let world = World::new();
+        block_on(async {
+            let batches = overlapping(&world);
+            let change = {
+                let world = Arc::clone(&world);
+                spawn(async move {
+                    let since = world.moment();
+                    many(Arc::clone(&world), vec![1, 3]).invalidate().await.unwrap();
+                    let later = many(Arc::clone(&world), vec![2, 3, 1]).await;
+                    assert!(later[&1] > since && later[&3] > since, "{later:?}, since {since}");
+                    since
+                })
+            };
+            outputs(batches).await;
+            let since = change.await.unwrap();
+            let stored = many(Arc::clone(&world), vec![1, 2, 3]).await;
+            assert!(stored[&1] > since && stored[&3] > since, "{stored:?}, since {since}");
+        });
+        world.ends();
+    });
 }
