@@ -576,6 +576,44 @@ mod after_an_error {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_detached_run_that_survives_its_caller_leaves_the_old_value_too() {
+        #[cached(ttl = 60, stale_if_error = 600, detached, key = "detached", skip(origin))]
+        async fn detached(origin: Origin) -> Result<u32, u32> {
+            origin.run().await
+        }
+
+        let origin = Origin::new(&[Act::Answer, Act::Fail]);
+        let calls = async {
+            detached(origin.clone()).await.unwrap();
+            sleep(STALE).await;
+            let call = started(detached(origin.clone())).await;
+            call.abort();
+            sleep(RUN).await;
+            assert_eq!(timed(detached(origin.clone())).await, (Ok(1), Duration::ZERO));
+            sleep(THROTTLE).await;
+            let ((output, source), took) = timed(detached(origin.clone()).with_source()).await;
+            assert_eq!((output, took), (Ok(1), RUN));
+            assert!(is_stale(source), "{source:?}");
+            assert_eq!(origin.runs(), 3);
+        };
+        cache().build().unwrap().scope(calls).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_cleared_meanwhile_is_not_served_after_an_error() {
+        let origin = Origin::new(&[Act::Answer, Act::Fail]);
+        let calls = async {
+            safe(origin.clone(), 1).await.unwrap();
+            sleep(STALE).await;
+            let call = started(safe(origin.clone(), 1)).await;
+            Cache::current().clear().await.unwrap();
+            assert_eq!(call.await.unwrap(), Err(2));
+            assert_eq!(safe(origin.clone(), 1).peek().await, None);
+        };
+        cache().build().unwrap().scope(calls).await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_load_without_an_attribute_falls_back_too() {
         let origin = Origin::new(&[Act::Answer, Act::Fail]);
         let cache = cache().build().unwrap();

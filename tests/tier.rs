@@ -134,6 +134,9 @@ async fn of_a_stale_value_one_caller_refreshes_for_the_length_of_a_lease() {
 async fn a_fresh_value_is_refreshed_early_by_one_caller() {
     let (server, a, b) = pair();
     server.set(KEY, State::Value(found("1", 7), None));
+    // Not in the first half of its life.
+    assert!(matches!(ask(&a, MINE, Seen::Early).await, Leased::Found(_)));
+    sleep(30 * SECOND).await;
     assert_eq!(ask(&a, MINE, Seen::Early).await, REFRESHED);
     assert_stale(ask(&b, OTHER, Seen::Early).await, LEASE, true);
     assert!(matches!(ask(&b, OTHER, Seen::Nothing).await, Leased::Found(_)));

@@ -165,6 +165,47 @@ mod who_refreshes {
         assert_eq!(origin.runs(), 2);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_tier_that_does_not_answer_keeps_nobody_from_the_old_value() {
+        let (_server, a, b) = pair();
+        let origin = Origin::default();
+        a.owned(&origin).await.0.0.unwrap();
+        let patient = |node: &Node| {
+            let origin = origin.clone();
+            node.under_way(timed(async move { patient(origin, 1).await }))
+        };
+        patient(&a).await.await.unwrap().0.unwrap();
+        sleep(STALE).await;
+        b.remote.hang(Verb::Lease);
+        let (output, took) = b.owned(&origin).await;
+        assert_eq!((output.0, took), (Ok(1), Duration::ZERO));
+        assert_eq!(patient(&b).await.await.unwrap(), (Ok(2), RUN / 2));
+        assert_eq!(origin.runs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_invalidated_during_a_wait_is_not_served_after_it() {
+        for is_heard in [false, true] {
+            let (_server, a, b) = pair();
+            let origin = Origin::new(&[Act::Answer, Act::AnswerSlowly]);
+            let patient = |node: &Node| {
+                let origin = origin.clone();
+                node.under_way(timed(async move { patient(origin, 1).await }))
+            };
+            patient(&a).await.await.unwrap().0.unwrap();
+            sleep(STALE).await;
+            let (elected, follower) = (patient(&b).await, patient(&b).await);
+            if is_heard {
+                a.cache.invalidate("patient:1").await.unwrap();
+            } else {
+                b.remote.notice_break();
+            }
+            assert_eq!(elected.await.unwrap(), (Ok(2), SLOW));
+            let (output, took) = follower.await.unwrap();
+            assert_eq!((output, took + MOMENT), (Ok(2), SLOW));
+        }
+    }
+
     // Trace 17.
     #[tokio::test(start_paused = true)]
     async fn a_refresh_that_outlasts_the_value_is_stored_and_runs_once() {
@@ -389,6 +430,16 @@ mod after_an_error {
             assert_error(refreshing, Act::Fail, 2).await;
             assert_eq!(b.peek_safe().await, None);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nor_if_everything_was_cleared() {
+        let (_server, a, b) = pair();
+        let origin = kept_for_errors(&b).await;
+        let refreshing = b.safe_under_way(&origin).await;
+        a.cache.clear().await.unwrap();
+        assert_error(refreshing, Act::Fail, 2).await;
+        assert_eq!(b.peek_safe().await, None);
     }
 
     #[tokio::test(start_paused = true)]
