@@ -408,6 +408,36 @@ mod leases {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_granted_before_a_smaller_one_is_asked_for_again_is_given_back() {
+        let server = Server::new();
+        let [a, b, c] = ["a", "b", "c"].map(|name| Node::new(&server, name));
+        let (of_a, of_b) = (Db::default(), Db::default());
+        load(&a, &of_a, &[7]).await.unwrap();
+        // Somebody has the first, and a third process has the third and is about to give it back.
+        server.set(&key(0), lease());
+        server.set(&key(1), lease());
+        let releases = c.remote.hold(Verb::Release, At::Sent);
+        let giving_back = loading(&c, &of_b, &[0, 3]).await;
+        let batch = loading(&a, &of_a, &[1, 2, 3]).await;
+        // It is about to have the third when the first is there, and then asks for the second again.
+        let leases = a.remote.hold(Verb::Lease, At::Sent);
+        releases.open();
+        giving_back.abort();
+        sleep(MOMENT).await;
+        server.set(&key(1), State::Value(stored("1 of run 9", &server, 7), None));
+        sleep(MOMENT).await;
+        leases.let_one_go();
+        sleep(MOMENT).await;
+        // Which another has by then.
+        let single = getting(&b, &of_b, 2).await;
+        leases.open();
+        assert_eq!(single.await.unwrap(), Ok(row(1, 2)));
+        let expected = rows_of(&[(9, &[1]), (1, &[2]), (2, &[3])]);
+        assert_eq!(batch.await.unwrap(), Ok(expected), "{:?}", server.log());
+        assert_eq!((of_a.runs(), of_b.runs()), (vec![vec![7], vec![3]], vec![vec![2]]));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn with_a_greater_lease_none_is_waited_for() {
         let (server, a, b) = node::pair();
         let (of_a, of_b) = (Db::default(), Db::default());

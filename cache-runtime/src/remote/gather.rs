@@ -49,8 +49,8 @@ struct Asked {
     leased: BTreeSet<String>,
     /// Those that are leased to others.
     busy: BTreeSet<String>,
-    /// Those that were given back, and who waits to ask for them again.
-    yielded: BTreeSet<String>,
+    /// Those that are to be asked for again, and who waits to do that.
+    put_off: BTreeSet<String>,
     waiting: Vec<(String, oneshot::Sender<()>)>,
 }
 
@@ -70,9 +70,10 @@ impl Gather {
         follows: impl FnOnce() -> bool,
     ) -> Vec<Sent> {
         let mut asked = lock(&self.asked);
-        if !asked.busy.is_empty() {
+        if !asked.busy.is_empty() || !asked.put_off.is_empty() {
             let waiting = waiting();
             asked.busy.retain(|key| waiting.contains(key.as_str()));
+            asked.put_off.retain(|key| waiting.contains(key.as_str()));
         }
         let wants_leases = !asked.leases.is_empty() || !asked.waiting.is_empty();
         if wants_leases && follows() {
@@ -150,8 +151,8 @@ impl Gather {
         });
     }
 
-    /// Notes what is leased to whom. What was granted behind the first that is leased to another is to be
-    /// given back.
+    /// Notes what is leased to whom. What was granted behind the first that this batch has no lease of is to
+    /// be given back.
     fn note(
         &self,
         keys: &[Lease],
@@ -159,19 +160,20 @@ impl Gather {
     ) -> Option<String> {
         let mut asked = lock(&self.asked);
         for (Lease { key, .. }, answer) in keys.iter().zip(answers) {
+            asked.put_off.remove(key);
             if matches!(answer, Ok((Leased::Busy, _))) {
                 asked.busy.insert(key.clone());
             } else {
                 asked.busy.remove(key);
             }
         }
-        let first = asked.busy.first().cloned();
+        let first = asked.busy.first().into_iter().chain(asked.put_off.first()).min().cloned();
         for (Lease { key, .. }, answer) in keys.iter().zip(answers) {
             if !matches!(answer, Ok((Leased::Granted { .. }, _))) {
                 continue;
             }
             if first.as_ref().is_some_and(|first| key > first) {
-                asked.yielded.insert(key.clone());
+                asked.put_off.insert(key.clone());
             } else {
                 asked.leased.insert(key.clone());
             }
@@ -214,7 +216,7 @@ impl Asked {
     /// Leases are not asked for yet, as if they were leased to others.
     fn put_off(&mut self) {
         for (ask, asking) in std::mem::take(&mut self.leases) {
-            self.yielded.insert(ask.lease.key);
+            self.put_off.insert(ask.lease.key);
             let _ = asking.send(Ok((Leased::Busy, None)));
         }
     }
@@ -224,7 +226,6 @@ impl Asked {
         let first = self.busy.first();
         for (key, waiting) in std::mem::take(&mut self.waiting) {
             if first.is_none_or(|first| key <= *first) {
-                self.yielded.remove(&key);
                 // Who is gone does not wait.
                 let _ = waiting.send(());
             } else {
@@ -308,7 +309,7 @@ impl Remote for Gather {
 
     fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Reason> {
         let mut asked = lock(&self.asked);
-        if !asked.yielded.contains(key) {
+        if !asked.put_off.contains(key) {
             let is_last = asked.leased.last().is_none_or(|last| last.as_str() < key);
             drop(asked);
             if !is_last {
