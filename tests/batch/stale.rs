@@ -6,7 +6,7 @@ use larder::{Cache, Source, cached};
 use tokio::time::{advance, sleep};
 
 use crate::db::{
-    Act::{Answer, Fail, Panic, Slow},
+    Act::{self, Fail, Panic, Slow},
     Db, MOMENT, RUN, Rows, SECOND, alone, load_rows, memory, row, rows, rows_of, started, timed,
 };
 
@@ -256,7 +256,7 @@ mod failing {
     }
 
     /// What becomes of old and missing elements whose run ends like that.
-    async fn after_a_refresh_with_missing_ones(act: crate::db::Act) {
+    async fn after_a_refresh_with_missing_ones(act: Act) {
         alone(async {
             let db = with_old(&[1], 61).await;
             db.act(&[act]);
@@ -482,7 +482,6 @@ mod changed {
             let db = with_old(&[1, 2], 61).await;
             load_owned(db.clone(), &[1, 2]).await.unwrap();
             assert_eq!(timed(get_fresh(&db, 2)).await, (Ok(row(2, 2)), RUN));
-            let _ = Answer;
         })
         .await;
     }
