@@ -636,7 +636,7 @@ fn of_batches_that_are_dropped_in_whatever_order_others_take_over() {
     explore(|| {
         let world = World::new();
         block_on(async {
-            let cut_off: Vec<_> = [&[1, 2, 3][..], &[2, 1]]
+            let cut_off: Vec<_> = [&[1][..], &[2, 1], &[1, 2, 3]]
                 .iter()
                 .map(|ids| spawn(cut(many(Arc::clone(&world), ids.to_vec()))))
                 .collect();
