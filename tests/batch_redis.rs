@@ -94,7 +94,7 @@ async fn a_hundred_cold_elements_are_read_with_one_command() {
     assert_eq!(one.scope(async { squares(&runs, &ids).await }).await, expected);
     // A lease and a value for each.
     assert_eq!(calls(&server, ["mget", "get", "evalsha"]), [1, 0, 200]);
-    assert_eq!(runs.all(), [ids.clone()]);
+    assert_eq!(runs.all(), std::slice::from_ref(&ids));
     server.command(&["CONFIG", "RESETSTAT"]);
     let read = two.scope(async { squares(&runs, &ids).with_sources().await }).await;
     assert_eq!(read.0, expected);
