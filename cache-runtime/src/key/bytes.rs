@@ -1,6 +1,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -22,7 +23,7 @@ use crate::{cache::Cache, remote::Remote};
 #[doc(hidden)]
 pub struct KeyBytes {
     parts: Parts,
-    pub(crate) apart: Option<Box<Apart>>,
+    pub(crate) apart: MayApart,
 }
 
 /// A call is moved a few times, and what most keys are is two words to move and not seven.
@@ -35,6 +36,42 @@ enum Parts {
         length: u8,
         bytes: [u8; INLINE],
     },
+}
+
+/// What few calls have, if this one has it. To be dropped out of line: else what drops it is too long
+/// to become a part of what drops a call, and is called by every hit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MayApart(Option<Box<Apart>>);
+
+impl Deref for MayApart {
+    type Target = Option<Box<Apart>>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for MayApart {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for MayApart {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(apart) = self.0.take() {
+            drop_apart(apart);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_apart(apart: Box<Apart>) {
+    drop(apart);
 }
 
 /// What few calls have, of the key or besides it, in one box.
@@ -262,7 +299,7 @@ impl KeyBytes {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "for the attributes alone")]
     pub const fn new() -> Self {
-        Self { parts: Parts::None, apart: None }
+        Self { parts: Parts::None, apart: MayApart(None) }
     }
 
     /// A key as the caller wrote it.
@@ -294,7 +331,7 @@ impl KeyBytes {
     /// The parts that name the entry, without what is for tags that the caller wrote.
     pub(crate) fn own<'a>(&'a self, place: &'a mut [u8; 9]) -> &'a [u8] {
         let parts = self.as_slice(place);
-        match &self.apart {
+        match self.apart.as_ref() {
             Some(apart) if !apart.tags.is_empty() => parts.get(..apart.own).unwrap_or(parts),
             _ => parts,
         }
