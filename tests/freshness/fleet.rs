@@ -622,8 +622,10 @@ mod after_an_error {
             };
             call().await.await.unwrap().0.0.unwrap();
             sleep(STALE).await;
-            let confirmed = b.remote.hold(Verb::Release, At::Answered);
             let leader = call().await;
+            sleep(RUN / 2).await;
+            // What stands there is read again after the RELEASE.
+            let confirmed = b.remote.hold(Verb::Get, At::Answered);
             sleep(RUN).await;
             // Invalidated since, and this process has not heard of it.
             b.remote.keep_messages();

@@ -532,10 +532,7 @@ pub(crate) async fn confirm_old(call: &Call, lead: &Lead, old: Kept) -> Confirme
     }
     lead.used_up();
     lead.confirm(mark);
-    if lead.has_read() {
-        return if_heard(old);
-    }
-    // What memory had need not be what stands there: nobody may have told of that yet.
+    // What was read before LEASE, or was in memory, need not be what stands there, or good by its tags.
     reread(&**remote, call, lead, &key).await.map_or(Confirmed::Unknown, if_heard)
 }
 

@@ -153,6 +153,10 @@ impl Follower {
             return Some(Followed::Landed(Outcome::Again));
         }
         drop(shard);
+        if flight.fetch.is_some() && flight.token.get().is_none() {
+            // What the leader before has found may be from before this one joined; it looks by itself.
+            *lock(&flight.old) = None;
+        }
         if let Some(tags) = &flight.tags {
             tags.goes_by(u64::MAX);
         }
