@@ -5,9 +5,10 @@
 //! sent has outdated the rest. (Of a tag it is needed: a load from before reads the old stamp while
 //! the tag is pending.) The bump when the loss of a link is noticed: without a proof only what is
 //! young is served, and that may be as old in any case. Nor is it needed that a load from before a bump
-//! of its tag stores nothing, if only nobody joins it: what it stores carries the old stamp. After an error,
-//! neither the proof of the link nor what others have changed is needed for an old value that was read
-//! from Redis: that the lease stood says it all. They are for what memory had.
+//! of its tag stores nothing, if only nobody joins it: what it stores carries the old stamp. After an error
+//! all that was asked before an old value is read again (whether LEASE has said that one stays, and RELEASE
+//! that the lease stood), what others have changed since and the proof of the link could be left out: what
+//! is read then is what stands there. They tell whether there is anything to read.
 
 use crate::{
     configurations,
@@ -106,32 +107,32 @@ pub enum Broken {
     StoredTokenStays,
     /// RELEASE after an error leaves the value as it was before the refresh.
     ReleaseWithoutPause,
-    /// After an error what is old is served whatever RELEASE has said.
-    OldWithoutRelease,
-    /// The same, though the slot has moved.
-    OldWithoutGeneration,
-    /// The same, though the link is not proven.
-    OldWithoutLink,
+    /// After an error what was found before the run is served, and is not read again.
+    OldOfAnother,
+    /// The same of what has a tag, if that is what it was when LEASE was asked.
+    OldOfOldStamps,
     /// The same, though LEASE has said that nothing stands there.
     OldThoughGone,
-    /// The same, though LEASE has said that another value stands there.
-    OldOfAnother,
+    /// The same, whatever RELEASE has said.
+    OldWithoutRelease,
+    /// The same, though the link is not proven.
+    OldWithoutLink,
+    /// After an error what stands there is served, though this process has changed it.
+    OldWithoutGeneration,
     /// The same, though its tag was bumped.
     OldWithoutStamps,
     /// The same, past its end.
     OldWithoutEnd,
     /// A follower of a run that failed gets what is old, whenever it has joined.
     OldUnconfirmed,
+    /// A leader that has taken over serves what the one before it has found, and finds nothing itself.
+    HandsOldOver,
     /// Who has waited long enough takes what another caller has found before.
     TakesAnothersOld,
     /// Memory serves what is past its end.
     MemoryWithoutEnd,
     /// What a refresh returned is not to be stored, and the old value stays.
     KeepsReplaced,
-    /// It stays in the memory of the process.
-    RemembersReplaced,
-    /// It stays in that of the others.
-    SilentRemoval,
 }
 
 /// What it comes to if a rule is not kept.
@@ -203,27 +204,31 @@ pub const CASES: &[Case] = &[
     case(Broken::EarlyWithoutToken, Wrong::Rule(Rule::L1), "early refreshes"),
     case(Broken::StoredTokenStays, Wrong::Rule(Rule::Idle), "errors and an invalidation"),
     case(Broken::ReleaseWithoutPause, Wrong::Rule(Rule::Pause), "errors and an invalidation"),
+    case(Broken::OldOfAnother, Wrong::Rule(Rule::L5), "errors and an update"),
+    case(Broken::OldOfOldStamps, Wrong::Rule(Rule::L5), "errors and a bump, strictly"),
+    case(Broken::OldThoughGone, Wrong::Rule(Rule::L5), "errors and an invalidation, in memory"),
     case(Broken::OldWithoutRelease, Wrong::Rule(Rule::L5), "errors and an invalidation"),
+    case(Broken::OldWithoutLink, Wrong::Rule(Rule::Stale), "errors, memory and time"),
     case(
         Broken::OldWithoutGeneration,
         Wrong::Rule(Rule::L5),
         "errors and an invalidation that fails",
     ),
-    case(Broken::OldWithoutLink, Wrong::Rule(Rule::Stale), "errors, memory and time"),
-    case(Broken::OldThoughGone, Wrong::Rule(Rule::L5), "errors and an invalidation, in memory"),
-    case(Broken::OldOfAnother, Wrong::Rule(Rule::L5), "errors and an update"),
     case(Broken::OldWithoutStamps, Wrong::Rule(Rule::L5), "errors and a bump, strictly"),
     case(Broken::OldWithoutEnd, Wrong::Rule(Rule::Life), "errors and an invalidation"),
     case(Broken::OldUnconfirmed, Wrong::Rule(Rule::D1), "errors and an invalidation"),
+    case(
+        Broken::HandsOldOver,
+        Wrong::Rule(Rule::D1),
+        "refreshes in the background, without memory",
+    ),
     case(
         Broken::TakesAnothersOld,
         Wrong::Rule(Rule::D1),
         "callers that wait no longer than they like",
     ),
     case(Broken::MemoryWithoutEnd, Wrong::Rule(Rule::Life), "refreshes in the background"),
-    case(Broken::KeepsReplaced, Wrong::Rule(Rule::Stale), "a refresh that is not stored"),
-    case(Broken::RemembersReplaced, Wrong::Rule(Rule::Own), "a refresh that is not stored"),
-    case(Broken::SilentRemoval, Wrong::Rule(Rule::Stale), "a refresh that is not stored"),
+    case(Broken::KeepsReplaced, Wrong::Rule(Rule::D1), "a refresh that is not stored"),
 ];
 
 const fn case(broken: Broken, wrong: Wrong<Rule>, shown_by: &'static str) -> Case {

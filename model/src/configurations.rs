@@ -368,6 +368,11 @@ pub const SMALL: &[Configuration] =
             .in_memory()
             .leaving()
             .with(Chances { agings: 2, crashes: 1, cancels: 1, expiries: 1, ..NEVER }),
+        of("refreshes in the background, without memory", &[0, 1, 1], &[(0, Invalidate)])
+            .stored()
+            .stale()
+            .leaving()
+            .with(Chances { agings: 2, cancels: 1, ..NEVER }),
         of("early refreshes", &[0, 1, 1], &[(0, Invalidate)]).stored().early().with(Chances {
             agings: 1,
             errors: 1,

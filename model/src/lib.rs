@@ -44,12 +44,10 @@
 //! - What was said to those who asked LEASE is known beside the key: a key that forgets who runs the
 //!   function, or that nobody is to for a while, is found by what it says next. A lease that expires, a
 //!   value that Redis evicts and a change end what was said; that time passes for a value does not.
-//! - After an error what is old is served as of the moment when the lease was given back: if it is what
-//!   stood there all the time, of which LEASE has said which value it is. Of a tag, the stamp is read
-//!   behind RELEASE; of what memory had, its slot and the proof of the link say so, as for a hit. An
-//!   error that is returned is shared by all who follow.
-//! - What a run returns that is not to be stored is as good as an invalidation of what it was to
-//!   replace, if RELEASE has found the token.
+//! - After an error what is old is read again, when the lease was given back: what was found before the run
+//!   may be another value than the one whose refresh LEASE has granted, and of a tag LEASE and RELEASE
+//!   know nothing. An error that is returned is shared by all who follow.
+//! - What a run returns that is not to be stored is followed by an invalidation, as by a writer.
 //! - Messages come in the order in which they were sent. Those about a change say nothing else, so it
 //!   is of no use to exchange them; none overtakes the answer to a PING.
 //! - "Nobody waits for ever" is two checks: a state in which somebody waits has a step that comes
@@ -63,8 +61,8 @@
 //! entry, stamps that a process learns from other entries, `clear`, several keys, more than one node, a
 //! failover, and a database that commits after the writer that sent the commit is gone. Of freshness:
 //! when a value is refreshed early (it may be at any time), clocks that differ, how many runs a process
-//! has in the background, a caller that takes after `max_wait` what its leader has found, and a cache
-//! without Redis.
+//! has in the background, a caller that takes after `max_wait` what its leader has found, a pause that a
+//! process remembers, and a cache without Redis.
 
 pub mod broken;
 pub mod configurations;

@@ -155,6 +155,7 @@ fn after_an_error_the_old_value_is_served_and_left_alone_for_a_while() {
     let paused = "db 0, Aged { value: 0, age: ForErrors, refresh: Paused }";
     let errors = "errors and an invalidation";
     assert_reached(errors, "reader 1: RELEASE after an error", paused);
+    assert_reached(errors, "reader 1: reads what stands there", paused);
     assert_reached(errors, "reader 1: falls back on what is old", paused);
     assert_reached(errors, "reader 0: LEASE", paused);
     let free = "db 0, Aged { value: 0, age: ForErrors, refresh: Nobody }";
@@ -197,5 +198,6 @@ fn what_is_not_stored_removes_what_it_was_to_replace() {
     let stale = "db 1, Aged { value: 0, age: Stale, refresh: By(5) }, memory 1: 0, Stale";
     let not_stored = "a refresh that is not stored";
     assert_reached(not_stored, "reader 1: LEASE", stale);
-    assert_reached(not_stored, "reader 1: RELEASE, and removes what is old", "db 1, Absent");
+    assert_reached(not_stored, "reader 1: lands what is not to be stored", stale);
+    assert_reached(not_stored, "writer 2: returns", "db 1, Absent");
 }

@@ -1,11 +1,11 @@
-//! Runs that come to nothing that is stored: who is served what is old then, and who removes it.
+//! Runs that come to nothing that is stored: who is served what is old then, and what becomes of it.
 
 use super::{
-    Add, Protocol, Rule, State, Steps, Who,
+    Add, Protocol, Rule, State, Steps, WRITERS, Who, Writer,
     freshness::{Age, Old},
-    process::Message,
-    reader::{Keep, Phase, Reader},
-    redis::{Ask, End, Late, Token},
+    reader::{Keep, Phase, Reader, Source},
+    redis::Late,
+    writer,
 };
 use crate::broken::Broken;
 
@@ -14,38 +14,62 @@ impl Protocol {
     pub(super) fn failed(&self, state: &State, number: u8, steps: &mut Steps) {
         let who = Who::Reader(number);
         let mut after = *state;
-        let Some(token) = state.readers[number as usize].token else {
-            let what = self.fall_back(&mut after, number, false);
+        let this = &mut after.readers[number as usize];
+        this.phase = Phase::Fall;
+        let Some(token) = this.token.take() else {
+            this.old = None;
+            let what = self.fall_back(&mut after, number);
             return steps.certain(who, what, after);
         };
-        after.readers[number as usize].token = None;
         // What is served from here on has to be current by now.
-        after.readers[number as usize].trusted = state.completed;
+        this.trusted = state.completed;
         let mut unanswered = after;
-        let old = state.readers[number as usize].old;
-        let mut is_current = after.release(token, End::Failed, self.broken)
-            && old.is_some_and(|old| self.has_current_stamp(state, old));
-        if is_current {
+        let is_found = after.release(token, true, self.broken);
+        let this = &mut after.readers[number as usize];
+        if is_found && state.has_stamp_of_lease(number) && this.old.is_some() {
+            if !self.serves_what_was_found() {
+                this.phase = Phase::ReadAgain;
+            }
             after.confirm_followers(number);
+        } else if self.broken != Some(Broken::OldWithoutRelease) {
+            this.old = None;
         }
-        is_current |= self.broken == Some(Broken::OldWithoutRelease);
-        after.readers[number as usize].phase = Phase::Fall { is_current };
         steps.certain(who, "RELEASE after an error", after);
-        let late = Late::Release { token, end: End::Failed };
-        unanswered.readers[number as usize].phase =
-            Phase::Fall { is_current: self.broken == Some(Broken::OldWithoutRelease) };
-        if let Some(after) = unanswered.failing(Some(late)) {
+        if self.broken != Some(Broken::OldWithoutRelease) {
+            unanswered.readers[number as usize].old = None;
+        }
+        if let Some(after) = unanswered.failing(Some(Late::Release { token, failed: true })) {
             steps.chance(who, "RELEASE after an error times out", after);
         }
     }
 
+    /// What was found before the run may not be what stands there, and be dead by now.
+    fn serves_what_was_found(&self) -> bool {
+        use Broken::{
+            OldOfAnother, OldOfOldStamps, OldThoughGone, OldWithoutLink, OldWithoutRelease,
+        };
+        [OldOfAnother, OldOfOldStamps, OldThoughGone, OldWithoutLink, OldWithoutRelease]
+            .map(Some)
+            .contains(&self.broken)
+    }
+
+    /// GET, and the stamp behind it.
+    pub(super) fn read_again(&self, state: &State, number: u8, steps: &mut Steps) {
+        let who = Who::Reader(number);
+        let mut after = *state;
+        let this = &mut after.readers[number as usize];
+        (this.old, this.phase) = (self.standing(state), Phase::Fall);
+        this.trusted = state.completed;
+        steps.certain(who, "reads what stands there", after);
+        if let Some(mut after) = state.failing(None) {
+            let this = &mut after.readers[number as usize];
+            (this.old, this.phase) = (None, Phase::Fall);
+            steps.chance(who, "fails to read what stands there", after);
+        }
+    }
+
     /// L5: what everybody gets after an error.
-    pub(super) fn fall_back(
-        &self,
-        state: &mut State,
-        number: u8,
-        is_current: bool,
-    ) -> &'static str {
+    pub(super) fn fall_back(&self, state: &mut State, number: u8) -> &'static str {
         let reader = state.readers[number as usize];
         let process = reader.process;
         let here = &mut state.processes[process as usize];
@@ -55,63 +79,52 @@ impl Protocol {
         let is_trusted = here.is_trusted || self.broken == Some(Broken::OldWithoutLink);
         let has_moved = reader.is_superseded || reader.is_outdated || state.is_pending(process);
         let is_valid = !has_moved || self.broken == Some(Broken::OldWithoutGeneration);
-        let old = reader.old.filter(|_| is_current && is_valid && is_trusted);
+        let old = reader.old.filter(|_| is_valid && is_trusted);
         for follower in 0..state.readers.len() as u8 {
-            let Phase::Follow { leader, is_confirmed, .. } = state.readers[follower as usize].phase
+            let Phase::Follow { leader, is_confirmed, is_trusted } =
+                state.readers[follower as usize].phase
             else {
                 continue;
             };
             if leader != number {
                 continue;
             }
-            let takes_old = is_confirmed || self.broken == Some(Broken::OldUnconfirmed);
             match old {
-                Some(old) if takes_old => state.falls_back(follower, reader, old),
+                Some(old) if is_confirmed || self.broken == Some(Broken::OldUnconfirmed) => {
+                    state.falls_back(follower, reader, old);
+                }
+                Some(old) if is_trusted => state.returns(follower, old.value, Source::Memory),
                 Some(_) => state.readers[follower as usize].phase = Phase::Look,
                 None => state.readers[follower as usize].end(Phase::Done),
             }
         }
-        match (old, reader.old) {
+        match old {
             _ if reader.is_answered => state.readers[number as usize].end(Phase::Done),
-            (Some(old), _) => state.falls_back(number, reader, old),
-            // It was fresh when the caller came.
-            (None, Some(old)) if reader.ask == Ask::Early => state.serve_old(number, old),
-            (None, _) => state.readers[number as usize].end(Phase::Done),
+            Some(old) => state.falls_back(number, reader, old),
+            None => state.readers[number as usize].end(Phase::Done),
         }
         if old.is_some() { "falls back on what is old" } else { "fails" }
     }
 
-    /// What a run returned is not to be stored, and what it was to replace goes.
-    pub(super) fn remove(&self, state: &State, number: u8, token: Token, steps: &mut Steps) {
-        let who = Who::Reader(number);
-        let Reader { process, value, .. } = state.readers[number as usize];
-        let mut after = *state;
+    /// What a run returned is not to be stored, and what it was to replace goes: that is an
+    /// invalidation of its own.
+    pub(super) fn remove(&self, state: &State, number: u8, steps: &mut Steps) {
         let Some(left) = state.left.rejections.checked_sub(1) else { return };
+        let Reader { process, value, token, .. } = state.readers[number as usize];
+        let mut after = *state;
         after.left.rejections = left;
-        if self.broken != Some(Broken::RemembersReplaced) {
-            after.processes[process as usize].memory = None;
+        self.land(&mut after, number, Keep::No);
+        let by = WRITERS as u8 - 1;
+        let phase = writer::Phase::Changed;
+        after.writers[by as usize] = Writer { process, phase, version: value, ..Writer::default() };
+        if self.broken == Some(Broken::KeepsReplaced) {
+            self.complete(&mut after, by);
         }
-        after.readers[number as usize].phase = Phase::Land(Keep::No);
-        after.readers[number as usize].token = None;
-        let unanswered = after;
-        if after.release(token, End::NotStored, self.broken) {
-            self.confirm_by_release(&mut after, number);
-            after.announced = after.announced.max(value);
-            self.publish_removal(&mut after, process);
-            after.completed = after.completed.max(value);
-            let here = &mut after.processes[process as usize];
-            here.returned = here.returned.max(value);
-        }
-        steps.certain(who, "RELEASE, and removes what is old", after);
-        let late = Late::Release { token, end: End::NotStored };
-        if let Some(after) = unanswered.failing(Some(late)) {
-            steps.chance(who, "RELEASE times out", after);
-        }
-    }
-
-    pub(super) fn publish_removal(&self, state: &mut State, process: u8) {
-        if self.listens() && self.broken != Some(Broken::SilentRemoval) {
-            state.publish(process, Message::Changed);
+        let what = "lands what is not to be stored";
+        steps.certain(Who::Reader(number), what, after);
+        // The lease is given back in the background, before or after.
+        if token.is_some_and(|token| after.release(token, false, self.broken)) {
+            steps.certain(Who::Reader(number), what, after);
         }
     }
 }

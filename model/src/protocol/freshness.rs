@@ -5,7 +5,7 @@ use super::{
     Add, Chances, Protocol, Rule, State, Steps, Who,
     process::Entry,
     reader::{Phase, Reader, Source},
-    redis::{Ask, End, Leased, Stamp, Token},
+    redis::{Ask, Leased, Stamp, Token},
 };
 use crate::{broken::Broken, configurations::Freshness};
 
@@ -140,24 +140,66 @@ impl Protocol {
         }
     }
 
-    /// LEASE has said that it runs the function, and which value stays meanwhile.
-    pub(super) fn elected(&self, state: &mut State, number: u8, stays: Option<u8>) {
+    /// GET of a leader.
+    pub(super) fn got(&self, state: &mut State, number: u8) {
+        let handed = state.readers[number as usize].old;
+        match state.key.found() {
+            Some((value, Age::Fresh)) => state.found(number, value, Age::Fresh),
+            Some((value, age)) => {
+                state.confirm_followers(number);
+                self.found_old(state, number, Old::in_redis(value, age));
+            }
+            None => {
+                state.readers[number as usize].phase = Phase::Lease;
+                if let Some(old) = handed {
+                    self.serve_meanwhile(state, number, old);
+                }
+            }
+        }
+    }
+
+    /// A leader has found a value that somebody should make newer.
+    pub(super) fn found_old(&self, state: &mut State, number: u8, old: Old) {
+        let this = &mut state.readers[number as usize];
+        (this.old, this.phase) = (Some(old), Phase::Lease);
+        if self.configuration.memory {
+            state.keep_old(number, old);
+        }
+        self.serve_meanwhile(state, number, old);
+    }
+
+    /// Before LEASE is asked: the load goes on without its caller, and without those who follow it.
+    fn serve_meanwhile(&self, state: &mut State, number: u8, old: Old) {
         let freshness = self.configuration.freshness;
         let reader = state.readers[number as usize];
-        let Some(old) = reader.old else { return };
-        let is_there = stays.is_some() || self.broken == Some(Broken::OldThoughGone);
-        let is_it = stays.is_none_or(|stays| stays == old.value)
-            || self.broken == Some(Broken::OldOfAnother);
-        if !is_there || !is_it {
+        let at_once = reader.served_at_once(freshness);
+        if !freshness.leaves || reader.is_answered || at_once.is_none() {
+            return;
+        }
+        for follower in 0..state.readers.len() as u8 {
+            if let Phase::Follow { leader, is_confirmed, is_trusted } =
+                state.readers[follower as usize].phase
+                && leader == number
+                && (is_confirmed || is_trusted)
+            {
+                let source = if is_confirmed { Source::Redis } else { Source::Memory };
+                state.returns(follower, old.value, source);
+            }
+        }
+        state.answers(number, old);
+    }
+
+    /// LEASE has said that it runs the function. If no value stays meanwhile, nobody vouches for what
+    /// was found before.
+    pub(super) fn elected(&self, state: &mut State, number: u8, is_refresh: bool) {
+        if !is_refresh && self.broken != Some(Broken::OldThoughGone) {
             state.readers[number as usize].old = None;
         }
-        let at_once = reader.served_at_once(freshness).filter(|_| stays.is_some());
-        if let Some(old) = at_once
-            && freshness.leaves
-            && !reader.is_answered
-        {
-            state.serve_meanwhile(number, old);
-        }
+    }
+
+    /// `max_wait`: whether a leader waits for the run of another process, though it may have the old value.
+    pub(super) fn waits_for_new(&self, state: &State) -> bool {
+        self.configuration.freshness.waits && state.key.runner().is_some()
     }
 
     /// `max_wait`: a caller takes what it has found itself.
@@ -191,7 +233,7 @@ impl State {
         if matches!(leased, Leased::Found(_, Age::ForErrors)) && self.told != Refresh::Paused {
             self.broken = Some(Rule::Life);
         }
-        if let Leased::Granted(_) = leased {
+        if let Leased::Granted { .. } = leased {
             match self.told {
                 Refresh::By(other) if other != token && ask != Ask::Refresh => {
                     self.broken = Some(Rule::L1);
@@ -211,12 +253,11 @@ impl State {
     }
 
     /// RELEASE. Whether the token was found.
-    pub(super) fn release(&mut self, token: Token, end: End, broken: Option<Broken>) -> bool {
+    pub(super) fn release(&mut self, token: Token, failed: bool, broken: Option<Broken>) -> bool {
         let stays = self.key.found().is_some();
-        let is_found = self.key.release(token, end, broken);
+        let is_found = self.key.release(token, failed, broken);
         if is_found {
-            let pauses = stays && end == End::Failed;
-            self.told = if pauses { Refresh::Paused } else { Refresh::Nobody };
+            self.told = if stays && failed { Refresh::Paused } else { Refresh::Nobody };
         }
         is_found
     }
@@ -262,22 +303,6 @@ impl State {
         this.phase = if is_pending { Phase::Run } else { Phase::Lease };
     }
 
-    /// GET of a leader.
-    pub(super) fn got(&mut self, number: u8, memory: bool) {
-        match self.key.found() {
-            Some((value, Age::Fresh)) => self.found(number, value, Age::Fresh),
-            Some((value, age)) => {
-                self.confirm_followers(number);
-                let (old, reader) = (Old::in_redis(value, age), &mut self.readers[number as usize]);
-                (reader.old, reader.phase) = (Some(old), Phase::Lease);
-                if memory {
-                    self.keep_old(number, old);
-                }
-            }
-            None => self.readers[number as usize].phase = Phase::Lease,
-        }
-    }
-
     /// Memory keeps what a leader has found in Redis, before it asks who makes it newer.
     pub(super) fn keep_old(&mut self, number: u8, old: Old) {
         let Reader { process, is_superseded, is_outdated, .. } = self.readers[number as usize];
@@ -293,12 +318,15 @@ impl State {
     }
 
     /// States that differ in nothing but what nobody looks at any more are one.
-    pub(super) fn tidy_old(&mut self, freshness: Freshness) {
+    pub(super) fn tidy_old(&mut self, freshness: Freshness, broken: Option<Broken>) {
         let Chances { errors, cancels, .. } = self.left;
         for reader in &mut self.readers {
             let is_needed = match reader.phase {
-                Phase::Begin | Phase::Lease | Phase::Failed | Phase::Fall { .. } => true,
+                Phase::Begin | Phase::Lease | Phase::Failed | Phase::ReadAgain | Phase::Fall => {
+                    true
+                }
                 Phase::Seed | Phase::Run => errors > 0 || freshness.waits,
+                Phase::Get => freshness.waits || broken == Some(Broken::HandsOldOver),
                 Phase::Follow { .. } | Phase::Wait(_) => freshness.waits,
                 Phase::Ran | Phase::Land(_) => freshness.waits || (errors > 0 && cancels > 0),
                 _ => false,
@@ -306,35 +334,19 @@ impl State {
             if !is_needed {
                 reader.old = None;
             }
-            let is_asked = match reader.phase {
+            let is_asked = matches!(
+                reader.phase,
                 Phase::Begin
-                | Phase::Lease
-                | Phase::Get
-                | Phase::Wait(_)
-                | Phase::Reread { .. }
-                | Phase::Judge { .. } => true,
-                // One that began early gets what was fresh when it came.
-                _ => reader.ask == Ask::Early && reader.old.is_some(),
-            };
+                    | Phase::Lease
+                    | Phase::Get
+                    | Phase::Wait(_)
+                    | Phase::Reread { .. }
+                    | Phase::Judge { .. }
+            );
             if !is_asked {
                 reader.ask = Ask::Load;
             }
         }
-    }
-
-    /// The run goes on without its caller, and without those who follow it.
-    fn serve_meanwhile(&mut self, number: u8, old: Old) {
-        for follower in 0..self.readers.len() as u8 {
-            if let Phase::Follow { leader, is_confirmed, is_trusted } =
-                self.readers[follower as usize].phase
-                && leader == number
-                && (is_confirmed || is_trusted)
-            {
-                let source = if is_confirmed { Source::Redis } else { Source::Memory };
-                self.returns(follower, old.value, source);
-            }
-        }
-        self.answers(number, old);
     }
 
     /// A caller has its answer, and leads on.

@@ -14,7 +14,7 @@ pub use self::{
     freshness::{Age, Old, Refresh},
     process::{Changes, Entry, Link, Message, Process},
     reader::{Keep, Reader},
-    redis::{Ask, End, Key, Late, Seen, Stamp, Token},
+    redis::{Ask, Key, Late, Seen, Stamp, Token},
     tag::{Here, Local, Reading, Tag, Update},
     writer::{Change, Writer},
 };
@@ -209,7 +209,7 @@ impl Model for Protocol {
         self.redis_steps(state, steps);
         if self.configuration.freshness.is_any() {
             for step in steps.iter_mut() {
-                step.after.tidy_old(self.configuration.freshness);
+                step.after.tidy_old(self.configuration.freshness, self.broken);
             }
         }
         if state.tag.is_some() {
@@ -281,11 +281,8 @@ impl Protocol {
                 state.lease(token, ask, seen, self.broken);
                 return false;
             }
-            Late::Release { token, end } => {
-                let Reader { process, .. } = state.readers[token as usize % READERS];
-                if state.release(token, end, self.broken) && end == End::NotStored {
-                    self.publish_removal(state, process);
-                }
+            Late::Release { token, failed } => {
+                state.release(token, failed, self.broken);
                 return false;
             }
             Late::Fill { token, value, stamp } => {

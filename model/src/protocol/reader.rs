@@ -4,7 +4,7 @@ use super::{
     Add, Broken, Protocol, Rule, State, Steps, Who,
     freshness::{Age, Old},
     process::Entry,
-    redis::{Ask, End, Late, Leased, Token},
+    redis::{Ask, Late, Leased, Token},
     tag::Reading,
 };
 use crate::configurations::{Configuration, Tagged};
@@ -80,11 +80,10 @@ pub enum Phase {
     Land(Keep),
     /// The function has failed.
     Failed,
-    /// It has failed, and the lease was given back.
-    Fall {
-        /// L5: the lease stood until then, and with it what was old.
-        is_current: bool,
-    },
+    /// The lease was given back, and had stood until then: what stands there is read again.
+    ReadAgain,
+    /// L5: with what is old, or without.
+    Fall,
     /// It waits for a leader.
     Follow {
         leader: u8,
@@ -122,19 +121,12 @@ impl Reader {
     /// Whether it leads a flight.
     pub(super) fn leads(&self) -> bool {
         use Phase::{
-            Failed, Fall, Get, GiveBack, Judge, Land, Lease, Ran, Reread, Run, Seed, Wait,
+            Failed, Fall, Get, GiveBack, Judge, Land, Lease, Ran, ReadAgain, Reread, Run, Seed,
+            Wait,
         };
         match self.phase {
-            Get
-            | Lease
-            | Seed
-            | GiveBack
-            | Wait(_)
-            | Run
-            | Ran
-            | Land(_)
-            | Failed
-            | Fall { .. } => true,
+            Get | Lease | Seed | GiveBack | Wait(_) | Run | Ran | Land(_) | Failed | ReadAgain
+            | Fall => true,
             Reread { leads } | Judge { leads } => leads,
             _ => false,
         }
@@ -187,11 +179,13 @@ impl Protocol {
                 steps.certain(who, what, after);
             }
             Phase::Get => {
-                this.old = None;
+                if self.broken != Some(Broken::HandsOldOver) {
+                    this.old = None;
+                }
                 if let Some(tag) = state.tag {
                     self.get_tagged(&mut after, tag, number, true);
                 } else {
-                    after.got(number, self.configuration.memory);
+                    self.got(&mut after, number);
                 }
                 steps.certain(who, "GET", after);
                 if let Some(mut after) = state.failing(None) {
@@ -202,7 +196,7 @@ impl Protocol {
             Phase::Lease => self.ask(state, number, steps),
             Phase::Wait(token) => {
                 // Looks that find no change change nothing.
-                if state.key.busy() != Some(token) {
+                if state.key.runner() != Some(token) {
                     this.phase = Phase::Get;
                     after.look_anew(number);
                     steps.certain(who, "looks again", after);
@@ -217,8 +211,9 @@ impl Protocol {
             Phase::Run => self.run(state, number, steps),
             Phase::Ran => self.store(state, number, steps),
             Phase::Failed => self.failed(state, number, steps),
-            Phase::Fall { is_current } => {
-                let what = self.fall_back(&mut after, number, is_current);
+            Phase::ReadAgain => self.read_again(state, number, steps),
+            Phase::Fall => {
+                let what = self.fall_back(&mut after, number);
                 steps.certain(who, what, after);
             }
             Phase::Land(keep) => {
@@ -242,11 +237,14 @@ impl Protocol {
         let leased = after.lease(token, ask, seen, self.broken);
         let this = &mut after.readers[number as usize];
         match leased {
-            Leased::Granted(stays) => {
+            Leased::Granted { is_refresh } => {
                 this.token = Some(token);
                 this.phase = Phase::Run;
                 self.read_stamp(&mut after, number);
-                self.elected(&mut after, number, stays);
+                self.elected(&mut after, number, is_refresh);
+            }
+            Leased::Found(_, Age::Stale) if self.waits_for_new(state) => {
+                this.phase = state.key.runner().map_or(Phase::Run, Phase::Wait);
             }
             Leased::Found(value, age) => after.found_by_lease(number, value, age),
             Leased::Busy(other) => this.phase = Phase::Wait(other),
@@ -367,18 +365,18 @@ impl Protocol {
         let who = Who::Reader(number);
         let reader = state.readers[number as usize];
         let mut after = *state;
+        self.remove(state, number, steps);
         let Some(token) = reader.token else {
             self.land(&mut after, number, Keep::Unconfirmed);
             return steps.certain(who, "lands a run without a lease", after);
         };
         if reader.is_superseded {
-            if after.release(token, End::GivenBack, self.broken) {
+            if after.release(token, false, self.broken) {
                 self.confirm_by_release(&mut after, number);
             }
             after.readers[number as usize].phase = Phase::Land(Keep::No);
             return steps.certain(who, "RELEASE", after);
         }
-        self.remove(state, number, token, steps);
         let (value, stamp) = (reader.value, self.stamp_to_store(&mut after, number));
         let is_stored = after.fill(token, value, stamp, self.broken);
         if is_stored {
@@ -394,7 +392,7 @@ impl Protocol {
     }
 
     /// Memory keeps what it may, and everybody returns.
-    fn land(&self, state: &mut State, number: u8, keep: Keep) {
+    pub(super) fn land(&self, state: &mut State, number: u8, keep: Keep) {
         let Reader { process, value, age, is_superseded, is_outdated, is_old, .. } =
             state.readers[number as usize];
         let is_current = (!is_superseded && !is_outdated)
@@ -475,7 +473,8 @@ impl Protocol {
                 after.lead(next);
                 let this = &mut after.readers[next as usize];
                 (this.token, this.ask) = (reader.token, Ask::Load);
-                let handed = reader.old.filter(|_| reader.token.is_some());
+                let keeps = reader.token.is_some() || self.broken == Some(Broken::HandsOldOver);
+                let handed = reader.old.filter(|_| keeps);
                 this.old = handed.map(|old| Old { is_own: false, ..old });
                 if let Some(tag) = &mut after.tag {
                     let as_of = state.announced;
@@ -494,7 +493,7 @@ impl Protocol {
         }
         // The lease is given back in the background, unless that is lost.
         let mut released = gone;
-        let release = |token| released.release(token, End::GivenBack, self.broken);
+        let release = |token| released.release(token, false, self.broken);
         if reader.token.is_some_and(release) {
             steps.chance(who, "is cancelled, and RELEASEs", released);
         }

@@ -67,8 +67,11 @@ pub enum Ask {
 /// What LEASE says.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Leased {
-    /// The caller runs the function; meanwhile this value stays and is served.
-    Granted(Option<u8>),
+    /// The caller runs the function.
+    Granted {
+        /// Whether a value stays, and is served meanwhile.
+        is_refresh: bool,
+    },
     /// A fresh value, or one that somebody else refreshes.
     Found(u8, Age),
     /// Somebody else runs it.
@@ -82,24 +85,13 @@ pub(super) enum Leased {
 #[allow(missing_docs, reason = "the names of the scripts")]
 pub enum Late {
     Lease { token: Token, ask: Ask, seen: Option<Seen> },
-    Release { token: Token, end: End },
+    Release { token: Token, failed: bool },
     Fill { token: Token, value: u8, stamp: Stamp },
     Seed,
     Invalidate { writer: u8 },
     Hold { writer: u8 },
     Renew { writer: u8 },
     Settle { writer: u8, value: Option<u8> },
-}
-
-/// How a lease or a refresh ends without a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum End {
-    /// It was not needed.
-    GivenBack,
-    /// The function failed: nobody tries again for a while.
-    Failed,
-    /// What it returned is not to be stored: the old value goes.
-    NotStored,
 }
 
 impl Key {
@@ -148,13 +140,10 @@ impl Key {
         matches!(self, Self::Lease(_)) || self.refresh() != Refresh::Nobody
     }
 
-    /// Who has to be waited for.
-    pub(super) fn busy(self) -> Option<Token> {
-        match self {
-            Self::Lease(token) => Some(token),
-            Self::Aged { age: Age::ForErrors | Age::Past, refresh: Refresh::By(token), .. } => {
-                Some(token)
-            }
+    /// Who runs the function, and may be waited for.
+    pub(super) fn runner(self) -> Option<Token> {
+        match (self, self.refresh()) {
+            (Self::Lease(token), _) | (_, Refresh::By(token)) => Some(token),
             _ => None,
         }
     }
@@ -167,7 +156,7 @@ impl Key {
             }
             Self::Absent | Self::Lease(_) => {
                 *self = Self::Lease(token);
-                return Leased::Granted(None);
+                return Leased::Granted { is_refresh: false };
             }
             Self::Value(value) => (value, Age::Fresh, Refresh::Nobody),
             Self::Aged { value, age, refresh } => (value, age, refresh),
@@ -181,7 +170,7 @@ impl Key {
                 return Leased::Busy(other);
             }
             *self = Self::Lease(token);
-            return Leased::Granted(None);
+            return Leased::Granted { is_refresh: false };
         }
         match refresh {
             _ if is_mine || ask == Ask::Refresh => {}
@@ -197,7 +186,7 @@ impl Key {
         let is_elected = ask != Ask::Early || broken != Some(Broken::EarlyWithoutToken);
         let refresh = if is_elected { Refresh::By(token) } else { refresh };
         *self = Self::aged(value, age, refresh);
-        Leased::Granted((age != Age::Past).then_some(value))
+        Leased::Granted { is_refresh: age != Age::Past }
     }
 
     /// Whether it was stored.
@@ -211,15 +200,13 @@ impl Key {
         stands
     }
 
-    /// Whether the token was found.
-    pub(super) fn release(&mut self, token: Token, end: End, broken: Option<Broken>) -> bool {
+    /// Whether the token was found. After an error nobody tries again for a while.
+    pub(super) fn release(&mut self, token: Token, failed: bool, broken: Option<Broken>) -> bool {
         let stands = self.has(token);
         if stands {
             *self = match *self {
-                Self::Aged { value, age, .. }
-                    if end != End::NotStored || broken == Some(Broken::KeepsReplaced) =>
-                {
-                    let pauses = end == End::Failed && broken != Some(Broken::ReleaseWithoutPause);
+                Self::Aged { value, age, .. } => {
+                    let pauses = failed && broken != Some(Broken::ReleaseWithoutPause);
                     let refresh = if pauses { Refresh::Paused } else { Refresh::Nobody };
                     Self::aged(value, age, refresh)
                 }

@@ -5,7 +5,7 @@ use super::{
     freshness::{Age, Old, Refresh},
     process::Changes,
     reader::{Keep, Phase, Source},
-    redis::{Ask, End, Key, Late, Leased, Seen, Stamp, Token},
+    redis::{Ask, Key, Late, Leased, Seen, Stamp, Token},
     writer,
 };
 use crate::configurations::{Configuration, Tagged};
@@ -132,7 +132,8 @@ impl Tag {
             | Phase::Seed
             | Phase::GiveBack
             | Phase::Land(_)
-            | Phase::Fall { .. } => Reading { as_of, ..Reading::default() },
+            | Phase::ReadAgain
+            | Phase::Fall => Reading { as_of, ..Reading::default() },
             Phase::Follow { .. }
             | Phase::Nobody
             | Phase::Call
@@ -239,7 +240,7 @@ impl Protocol {
             }
             Phase::GiveBack => {
                 if let Some(token) = after.readers[at].token.take() {
-                    after.release(token, End::GivenBack, self.broken);
+                    after.release(token, false, self.broken);
                 }
                 after.readers[at].phase = Phase::Run;
                 steps.certain(who, "gives its lease back", after);
@@ -284,8 +285,8 @@ impl Protocol {
         if age != Age::Past {
             let old = Old { stamp, trusted: reader.trusted, ..Old::in_redis(value, age) };
             reader.old = Some(old);
-            if leads && self.configuration.memory {
-                state.keep_old(number, old);
+            if leads {
+                self.found_old(state, number, old);
             }
         }
         state.note_reading(number, Reading { seen: None, ..reading });
@@ -318,10 +319,11 @@ impl Protocol {
         }
     }
 
-    /// L5: whether what is old is still current by its tag. Of what memory has, its slot says so.
-    pub(super) fn has_current_stamp(&self, state: &State, old: Old) -> bool {
-        let is_current = |tag: Tag| tag.has(old.stamp) || old.is_remembered;
-        state.tag.is_none_or(is_current) || self.breaks(Broken::OldWithoutStamps)
+    /// What stands in Redis, if it is good by its tag.
+    pub(super) fn standing(&self, state: &State) -> Option<Old> {
+        let (value, age) = state.key.found()?;
+        let is_good = state.is_stamp_current() || self.breaks(Broken::OldWithoutStamps);
+        is_good.then(|| Old::in_redis(value, age))
     }
 
     /// F5: RELEASE has found the lease, and compares nothing.
@@ -414,6 +416,11 @@ impl State {
     /// Whether the stamp of a value in Redis stands.
     pub(super) fn is_stamp_current(&self) -> bool {
         self.tag.is_none_or(|tag| tag.has(tag.carried))
+    }
+
+    /// RELEASE: whether the tag is what it was for LEASE.
+    pub(super) fn has_stamp_of_lease(&self, number: u8) -> bool {
+        self.tag.is_none_or(|tag| tag.has(tag.readings[number as usize].stamp))
     }
 
     /// Whether a process would take the value in Redis by the stamp that it has.

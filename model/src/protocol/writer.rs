@@ -434,7 +434,7 @@ impl State {
 }
 
 impl Protocol {
-    fn complete(&self, state: &mut State, number: u8) {
+    pub(super) fn complete(&self, state: &mut State, number: u8) {
         let writer = &mut state.writers[number as usize];
         let Writer { version, change, .. } = *writer;
         writer.phase = Phase::Done;
