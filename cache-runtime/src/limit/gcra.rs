@@ -1,0 +1,172 @@
+//! The generic cell rate algorithm: a bucket of `burst` calls that drains evenly, `limit` in each
+//! `per`. What is kept is the moment when it will be empty.
+//!
+//! A call takes `per / limit` microseconds, which need not be a whole number. With both reduced to
+//! the lowest terms, `per / parts`, all sums are of parts, of which `parts` are a microsecond: whole
+//! numbers, so that no call is ever rounded. The moment is kept as microseconds and parts beyond.
+
+use std::time::Duration;
+
+use super::{LONGEST, Limited, Step, small, verdict};
+
+/// The bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gcra {
+    /// What fits.
+    burst: u32,
+    /// What one call takes, in parts.
+    call: u64,
+    /// So many are a microsecond.
+    parts: u32,
+}
+
+/// When the bucket will be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// The microsecond that has begun by then.
+    pub(crate) micros: u64,
+    /// What is beyond it.
+    pub(crate) part: u32,
+    /// So many of that are a microsecond.
+    pub(crate) parts: u32,
+    /// When this was written, in microseconds. Where that is later than now, the clock was put back.
+    pub(crate) written: u64,
+}
+
+/// A time, to the part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) micros: u64,
+    pub(crate) part: u32,
+}
+
+impl Gcra {
+    pub(super) fn new(limit: u32, per: u64, burst: u32) -> Self {
+        // One that allows nothing counts as if it allowed one and had no burst.
+        let (burst, limit) = if limit == 0 { (0, 1) } else { (burst, limit) };
+        let divisor = common_divisor(per, u64::from(limit));
+        let (call, parts) = (per / divisor, (u64::from(limit) / divisor) as u32);
+        let most = u128::from(LONGEST) * u128::from(parts) / u128::from(call);
+        Self { burst: u32::try_from(most).unwrap_or(u32::MAX).min(burst), call, parts }
+    }
+
+    /// Whether a step is done at that moment, and what it leaves; nothing of a bucket that is empty.
+    pub(super) fn step(
+        &self,
+        stands: Option<Arrival>,
+        step: Step,
+        now: u64,
+    ) -> (bool, Option<Arrival>) {
+        let empty = self.scaled(now);
+        let (before, written) = match stands {
+            Some(arrival) => self.read(arrival, now),
+            None => (empty, now),
+        };
+        let (is_done, after) = match step {
+            Step::Take(0) => (true, before),
+            Step::Take(cost) => {
+                let after = before + self.time_of(cost);
+                let fits = after <= empty + self.full();
+                (fits, if fits { after } else { before })
+            }
+            Step::Refund(cost) => (true, before.saturating_sub(self.time_of(cost)).max(empty)),
+            Step::Reset => (true, empty),
+        };
+        let left = (after > empty).then(|| {
+            let Span { micros, part } = self.span(after);
+            let written = if after == before { written } else { now };
+            Arrival { micros, part, parts: self.parts, written }
+        });
+        (is_done, left)
+    }
+
+    /// How it stands after a step that has left this.
+    pub(crate) fn stand(
+        &self,
+        left: Option<Arrival>,
+        is_done: bool,
+        step: Step,
+        now: u64,
+    ) -> Limited {
+        let used = left.map_or(0, |arrival| self.of(arrival).saturating_sub(self.scaled(now)));
+        let room = self.full().saturating_sub(used);
+        let wait = (step.cost() <= self.burst).then(|| {
+            let too_much = (used + self.time_of(step.cost())).saturating_sub(self.full());
+            small(too_much.div_ceil(u128::from(self.parts)))
+        });
+        let reset = small(used.div_ceil(u128::from(self.parts)));
+        Limited {
+            verdict: verdict(is_done, wait),
+            // No more than the burst, which is one.
+            remaining: (room / u128::from(self.call)) as u32,
+            reset_after: Duration::from_micros(reset),
+        }
+    }
+
+    /// What so many calls take; what does not fit at all, no more than one that does not.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn span_of(&self, cost: u32) -> Span {
+        self.span(self.time_of(cost.min(self.burst.saturating_add(1))))
+    }
+
+    /// How long a full one drains.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn span_of_burst(&self) -> Span {
+        self.span(self.full())
+    }
+
+    /// So many are a microsecond.
+    pub(crate) fn parts(&self) -> u32 {
+        self.parts
+    }
+
+    /// When what stands there will be empty, and since when that is so. What was taken before the limit
+    /// has changed comes back when it would have; and none comes back while a clock goes back.
+    fn read(&self, arrival: Arrival, now: u64) -> (u128, u64) {
+        let at = if arrival.parts == self.parts {
+            self.of(arrival)
+        } else {
+            self.scaled(arrival.over_at())
+        };
+        let later = self.scaled(arrival.written.saturating_sub(now));
+        (at.saturating_sub(later).max(self.scaled(now)), arrival.written.min(now))
+    }
+
+    fn of(&self, arrival: Arrival) -> u128 {
+        self.scaled(arrival.micros) + u128::from(arrival.part)
+    }
+
+    /// Microseconds in parts.
+    fn scaled(&self, micros: u64) -> u128 {
+        u128::from(micros) * u128::from(self.parts)
+    }
+
+    fn span(&self, parts: u128) -> Span {
+        let one = u128::from(self.parts);
+        // What is left of one is less than one.
+        Span { micros: small(parts / one), part: (parts % one) as u32 }
+    }
+
+    fn time_of(&self, cost: u32) -> u128 {
+        u128::from(cost) * u128::from(self.call)
+    }
+
+    fn full(&self) -> u128 {
+        self.time_of(self.burst)
+    }
+}
+
+impl Arrival {
+    /// The microsecond by which it is empty.
+    pub(super) fn over_at(self) -> u64 {
+        self.micros.saturating_add(u64::from(self.part > 0))
+    }
+}
+
+/// The largest number that divides both.
+fn common_divisor(mut one: u64, mut other: u64) -> u64 {
+    while other > 0 {
+        (one, other) = (other, one % other);
+    }
+    one
+}
