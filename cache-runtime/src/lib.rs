@@ -15,7 +15,6 @@ mod clock;
 mod counters;
 mod error;
 mod key;
-#[allow(dead_code, reason = "what asks for it is not there yet")]
 mod limit;
 mod local;
 mod remote;
@@ -46,9 +45,10 @@ pub mod __private {
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
+        limit::{Algorithm, Limited, Rule, State, Step, Verdict},
         remote::{
-            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
-            Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
+            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf,
+            ReadStamps, Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
         },
     };
 }

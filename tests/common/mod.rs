@@ -27,8 +27,8 @@ use std::{
 
 use larder::{
     __private::{
-        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason,
-        Remote, Reply, Seen, Settlement, Tags, Token,
+        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Limited, Limiting, Memory, ReadOf,
+        ReadStamps, Reason, Remote, Reply, Seen, Settlement, Tags, Token,
     },
     Error,
 };
@@ -878,6 +878,10 @@ impl Remote for Process {
             self.pass(Verb::Changed, At::Answered).await?;
             Ok(if self.server.was_given_back(key) { Reason::Poll } else { Reason::Woken })
         })
+    }
+
+    fn limit<'a>(&'a self, _: Limiting<'a>) -> Reply<'a, Limited> {
+        Box::pin(async { Err(Error::Unavailable) })
     }
 
     fn clear(&self) -> Reply<'_, ()> {

@@ -23,11 +23,8 @@ pub(crate) struct Gcra {
 /// When the bucket will be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    /// The microsecond that has begun by then.
-    pub(crate) micros: u64,
-    /// What is beyond it.
-    pub(crate) part: u32,
-    /// So many of that are a microsecond.
+    pub(crate) at: Span,
+    /// So many parts are a microsecond.
     pub(crate) parts: u32,
     /// When this was written, in microseconds. Where that is later than now, the clock was put back.
     pub(crate) written: u64,
@@ -37,6 +34,7 @@ pub(crate) struct Arrival {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) micros: u64,
+    /// What is beyond these; less than one.
     pub(crate) part: u32,
 }
 
@@ -50,18 +48,16 @@ impl Gcra {
         Self { burst: u32::try_from(most).unwrap_or(u32::MAX).min(burst), call, parts }
     }
 
-    /// Whether a step is done at that moment, and what it leaves; nothing of a bucket that is empty.
-    pub(super) fn step(
+    /// Whether a step is done at that moment, when the bucket will be empty then, and what of that is
+    /// to be kept: nothing if it is.
+    pub(crate) fn step(
         &self,
         stands: Option<Arrival>,
         step: Step,
         now: u64,
-    ) -> (bool, Option<Arrival>) {
+    ) -> (bool, Span, Option<Arrival>) {
         let empty = self.scaled(now);
-        let (before, written) = match stands {
-            Some(arrival) => self.read(arrival, now),
-            None => (empty, now),
-        };
+        let before = stands.map_or(empty, |arrival| self.read(arrival, now));
         let (is_done, after) = match step {
             Step::Take(0) => (true, before),
             Step::Take(cost) => {
@@ -72,23 +68,20 @@ impl Gcra {
             Step::Refund(cost) => (true, before.saturating_sub(self.time_of(cost)).max(empty)),
             Step::Reset => (true, empty),
         };
-        let left = (after > empty).then(|| {
-            let Span { micros, part } = self.span(after);
-            let written = if after == before { written } else { now };
-            Arrival { micros, part, parts: self.parts, written }
-        });
-        (is_done, left)
+        let at = self.span(after);
+        // What has not changed stays as it was written, if it was not written later than now.
+        let is_same = |arrival: &Arrival| after == before && arrival.written <= now;
+        let left = match stands.filter(is_same) {
+            _ if after == empty => None,
+            Some(arrival) => Some(arrival),
+            None => Some(Arrival { at, parts: self.parts, written: now }),
+        };
+        (is_done, at, left)
     }
 
-    /// How it stands after a step that has left this.
-    pub(crate) fn stand(
-        &self,
-        left: Option<Arrival>,
-        is_done: bool,
-        step: Step,
-        now: u64,
-    ) -> Limited {
-        let used = left.map_or(0, |arrival| self.of(arrival).saturating_sub(self.scaled(now)));
+    /// How it stands after a step that lets it be empty then.
+    pub(crate) fn stand(&self, empty: Span, is_done: bool, step: Step, now: u64) -> Limited {
+        let used = self.of(empty).saturating_sub(self.scaled(now));
         let room = self.full().saturating_sub(used);
         let wait = (step.cost() <= self.burst).then(|| {
             let too_much = (used + self.time_of(step.cost())).saturating_sub(self.full());
@@ -103,37 +96,20 @@ impl Gcra {
         }
     }
 
-    /// What so many calls take; what does not fit at all, no more than one that does not.
-    #[cfg(any(feature = "redis", test))]
-    pub(crate) fn span_of(&self, cost: u32) -> Span {
-        self.span(self.time_of(cost.min(self.burst.saturating_add(1))))
-    }
-
-    /// How long a full one drains.
-    #[cfg(any(feature = "redis", test))]
-    pub(crate) fn span_of_burst(&self) -> Span {
-        self.span(self.full())
-    }
-
-    /// So many are a microsecond.
-    pub(crate) fn parts(&self) -> u32 {
-        self.parts
-    }
-
-    /// When what stands there will be empty, and since when that is so. What was taken before the limit
-    /// has changed comes back when it would have; and none comes back while a clock goes back.
-    fn read(&self, arrival: Arrival, now: u64) -> (u128, u64) {
+    /// When what stands there will be empty. What was taken before the limit has changed comes back when
+    /// it would have; and none comes back while a clock goes back.
+    fn read(&self, arrival: Arrival, now: u64) -> u128 {
         let at = if arrival.parts == self.parts {
-            self.of(arrival)
+            self.of(arrival.at)
         } else {
             self.scaled(arrival.over_at())
         };
         let later = self.scaled(arrival.written.saturating_sub(now));
-        (at.saturating_sub(later).max(self.scaled(now)), arrival.written.min(now))
+        at.saturating_sub(later).max(self.scaled(now))
     }
 
-    fn of(&self, arrival: Arrival) -> u128 {
-        self.scaled(arrival.micros) + u128::from(arrival.part)
+    fn of(&self, Span { micros, part }: Span) -> u128 {
+        self.scaled(micros) + u128::from(part)
     }
 
     /// Microseconds in parts.
@@ -156,10 +132,29 @@ impl Gcra {
     }
 }
 
+/// What the script is told.
+#[cfg(feature = "redis")]
+impl Gcra {
+    /// What so many calls take. What does not fit into any bucket is a little more than that.
+    pub(crate) fn span_of(&self, cost: u32) -> Span {
+        self.span(self.time_of(cost).min(self.scaled(LONGEST + 1)))
+    }
+
+    /// How long a full one drains.
+    pub(crate) fn span_of_burst(&self) -> Span {
+        self.span(self.full())
+    }
+
+    /// So many are a microsecond.
+    pub(crate) fn parts(&self) -> u32 {
+        self.parts
+    }
+}
+
 impl Arrival {
     /// The microsecond by which it is empty.
     pub(super) fn over_at(self) -> u64 {
-        self.micros.saturating_add(u64::from(self.part > 0))
+        self.at.micros.saturating_add(u64::from(self.at.part > 0))
     }
 }
 

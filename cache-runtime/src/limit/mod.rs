@@ -15,14 +15,16 @@ use std::time::Duration;
 
 pub(crate) use gcra::{Arrival, Gcra};
 pub(crate) use window::{Counts, Window};
+#[cfg(feature = "redis")]
+pub(crate) use {gcra::Span, window::Kind};
 
 /// The longest time that a limit is about, in microseconds: 35 years. Twice that from now on is still
 /// a number of Lua.
-const LONGEST: u64 = 1 << 50;
+pub(crate) const LONGEST: u64 = 1 << 50;
 
 /// By what it is decided who may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Algorithm {
+pub enum Algorithm {
     /// A bucket that drains evenly. Strict: any time of the limit's length, wherever it begins, has
     /// the burst and the limit at most.
     #[default]
@@ -39,7 +41,10 @@ pub(crate) enum Algorithm {
 /// How often something may be done. One key has one algorithm, and windows of one length; how many are
 /// allowed may change while it is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub struct Rule(pub(crate) Method);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
     /// Of [`Algorithm::Gcra`].
     Gcra(Gcra),
     /// Of the others.
@@ -48,16 +53,17 @@ pub(crate) enum Rule {
 
 /// What is kept of a key that somebody has taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// By [`Rule::Gcra`].
+pub struct State(pub(crate) Kept);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
     Gcra(Arrival),
-    /// By [`Rule::Window`].
     Window(Counts),
 }
 
 /// What is asked of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// To do something that counts so many times. Nothing is always allowed, and says how it stands.
     Take(u32),
     /// So many were taken and not used. No more than was taken comes back.
@@ -68,18 +74,18 @@ pub(crate) enum Step {
 
 /// How a limit stands after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limited {
+pub struct Limited {
     /// What became of the step.
-    pub(crate) verdict: Verdict,
+    pub verdict: Verdict,
     /// So many could be taken at once.
-    pub(crate) remaining: u32,
+    pub remaining: u32,
     /// Until everything could be, if nobody takes any.
-    pub(crate) reset_after: Duration,
+    pub reset_after: Duration,
 }
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It was done.
     Allowed,
     /// It was not.
@@ -99,51 +105,51 @@ impl Rule {
     /// and what is longer than 35 years takes these; a burst that would need longer to come back is
     /// smaller.
     #[must_use]
-    pub(crate) fn new(algorithm: Algorithm, limit: u32, per: Duration, burst: Option<u32>) -> Self {
+    pub fn new(algorithm: Algorithm, limit: u32, per: Duration, burst: Option<u32>) -> Self {
         let per = u64::try_from(per.as_nanos().div_ceil(1000)).unwrap_or(LONGEST).clamp(1, LONGEST);
-        match algorithm {
-            Algorithm::Gcra => Self::Gcra(Gcra::new(limit, per, burst.unwrap_or(limit))),
-            Algorithm::FixedWindow => Self::Window(Window::fixed(limit, per)),
-            Algorithm::SlidingWindow => Self::Window(Window::sliding(limit, per)),
+        Self(match algorithm {
+            Algorithm::Gcra => Method::Gcra(Gcra::new(limit, per, burst.unwrap_or(limit))),
+            Algorithm::FixedWindow => Method::Window(Window::fixed(limit, per)),
+            Algorithm::SlidingWindow => Method::Window(Window::sliding(limit, per)),
+        })
+    }
+
+    /// What a step at that moment leaves of what stands there, and how the limit stands then. The
+    /// moment is in microseconds, by any clock that goes on. What was left by another algorithm is
+    /// nothing to this one.
+    #[must_use]
+    pub fn decide(&self, stands: Option<State>, step: Step, now: u64) -> (Option<State>, Limited) {
+        let stands = stands.map(|State(kept)| kept);
+        match &self.0 {
+            Method::Gcra(gcra) => {
+                let stands = match stands {
+                    Some(Kept::Gcra(arrival)) => Some(arrival),
+                    Some(Kept::Window(_)) | None => None,
+                };
+                let (is_done, empty, left) = gcra.step(stands, step, now);
+                (left.map(|left| State(Kept::Gcra(left))), gcra.stand(empty, is_done, step, now))
+            }
+            Method::Window(window) => {
+                let stands = match stands {
+                    Some(Kept::Window(counts)) => Some(counts),
+                    Some(Kept::Gcra(_)) | None => None,
+                };
+                let (is_done, counts, left) = window.step(stands, step, now);
+                (
+                    left.map(|left| State(Kept::Window(left))),
+                    window.stand(counts, is_done, step, now),
+                )
+            }
         }
     }
 
-    /// What a step at that moment leaves of what stands there, and how the limit stands then. What was
-    /// left by the other kind of rule is nothing to this one.
+    /// When nothing is left of it that counts, if nothing else is done: by then it may be forgotten.
     #[must_use]
-    pub(crate) fn decide(
-        &self,
-        stands: Option<State>,
-        step: Step,
-        now: u64,
-    ) -> (Option<State>, Limited) {
-        match self {
-            Self::Gcra(gcra) => {
-                let stands = match stands {
-                    Some(State::Gcra(arrival)) => Some(arrival),
-                    Some(State::Window(_)) | None => None,
-                };
-                let (is_done, left) = gcra.step(stands, step, now);
-                (left.map(State::Gcra), gcra.stand(left, is_done, step, now))
-            }
-            Self::Window(window) => {
-                let stands = match stands {
-                    Some(State::Window(counts)) => Some(counts),
-                    Some(State::Gcra(_)) | None => None,
-                };
-                let (is_done, left) = window.step(stands, step, now);
-                (left.map(State::Window), window.stand(left, is_done, step, now))
-            }
-        }
-    }
-
-    /// When nothing is left of it that counts: by then it may be forgotten.
-    #[must_use]
-    pub(crate) fn over_at(&self, stands: State) -> u64 {
-        match (self, stands) {
-            (_, State::Gcra(arrival)) => arrival.over_at(),
-            (Self::Window(window), State::Window(counts)) => window.over_at(counts),
-            (Self::Gcra(_), State::Window(_)) => 0,
+    pub fn over_at(&self, stands: State) -> u64 {
+        match (&self.0, stands.0) {
+            (_, Kept::Gcra(arrival)) => arrival.over_at(),
+            (Method::Window(window), Kept::Window(counts)) => window.over_at(counts),
+            (Method::Gcra(_), Kept::Window(_)) => 0,
         }
     }
 }

@@ -44,14 +44,16 @@ impl Window {
         Self { limit, per, kind: Kind::Sliding }
     }
 
-    /// Whether a step is done at that moment, and what it leaves; nothing where nothing was taken.
-    pub(super) fn step(
+    /// Whether a step is done at that moment, what was taken then, and what of that is to be kept:
+    /// nothing if none was.
+    pub(crate) fn step(
         &self,
         stands: Option<Counts>,
         step: Step,
         now: u64,
-    ) -> (bool, Option<Counts>) {
-        let mut counts = self.read(stands, now);
+    ) -> (bool, Counts, Option<Counts>) {
+        let before = self.read(stands, now);
+        let mut counts = before;
         let is_done = match step {
             Step::Take(cost) => {
                 let fits = self.fits_at(counts, cost).is_some_and(|at| at <= now);
@@ -71,18 +73,18 @@ impl Window {
                 true
             }
         };
-        (is_done, (counts.previous > 0 || counts.current > 0).then_some(counts))
+        // What has not changed stays as it was, if that is not of a time that is far ahead.
+        let is_same = |stands: &Counts| counts == before && !self.is_far(*stands, now);
+        let left = match stands.filter(is_same) {
+            _ if counts.previous == 0 && counts.current == 0 => None,
+            Some(stands) => Some(stands),
+            None => Some(counts),
+        };
+        (is_done, counts, left)
     }
 
-    /// How it stands after a step that has left this.
-    pub(crate) fn stand(
-        &self,
-        left: Option<Counts>,
-        is_done: bool,
-        step: Step,
-        now: u64,
-    ) -> Limited {
-        let counts = self.read(left, now);
+    /// How it stands after a step that leaves this.
+    pub(crate) fn stand(&self, counts: Counts, is_done: bool, step: Step, now: u64) -> Limited {
         let wait = self.fits_at(counts, step.cost()).map(|at| at.saturating_sub(now));
         Limited {
             verdict: verdict(is_done, wait),
@@ -104,18 +106,6 @@ impl Window {
         }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
-    }
-
-    pub(crate) fn per(&self) -> u64 {
-        self.per
-    }
-
     /// What stands there, as of that moment.
     fn read(&self, stands: Option<Counts>, now: u64) -> Counts {
         let start = now - now % self.per;
@@ -124,10 +114,8 @@ impl Window {
         let counts = match stands {
             // It runs. Or the clock was put back: by a little, and the next one has begun already; or by
             // more, and what was taken counts in the one of now.
-            Some(counts) if counts.ends > now => {
-                let is_near = counts.ends - now <= self.per.saturating_mul(2);
-                Counts { ends: if is_near { counts.ends } else { ends }, ..counts }
-            }
+            Some(counts) if self.is_far(counts, now) => Counts { ends, ..counts },
+            Some(counts) if counts.ends > now => counts,
             Some(Counts { ends: ended, current, .. }) if ended > start.saturating_sub(self.per) => {
                 Counts { previous: current, ..none }
             }
@@ -137,6 +125,11 @@ impl Window {
             Kind::Fixed => Counts { previous: 0, ..counts },
             Kind::Sliding => counts,
         }
+    }
+
+    /// Whether it ends later than any window that has begun, but for a clock that was put back a little.
+    fn is_far(&self, counts: Counts, now: u64) -> bool {
+        counts.ends > now.saturating_add(self.per.saturating_mul(2))
     }
 
     /// From when on so many fit, if nobody takes any; zero if there is room for them.
@@ -166,5 +159,21 @@ impl Window {
         let rest = u128::from(counts.ends.saturating_sub(now).min(self.per));
         // Not more than they were.
         (u128::from(counts.previous) * rest).div_ceil(u128::from(self.per)) as u32
+    }
+}
+
+/// What the script is told.
+#[cfg(feature = "redis")]
+impl Window {
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(crate) fn per(&self) -> u64 {
+        self.per
     }
 }

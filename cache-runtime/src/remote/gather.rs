@@ -9,12 +9,13 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
-    Reply, Settlement, Tags, Token,
+    Answers, Ask, Fill, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf, ReadStamps, Reason,
+    Remote, Reply, Settlement, Tags, Token,
 };
 use crate::{
     cache::Background,
     error::Error,
+    limit::Limited,
     sync::{Mutex, lock},
 };
 
@@ -324,6 +325,10 @@ impl Remote for Gather {
             let _ = next.await;
             Ok(Reason::Poll)
         })
+    }
+
+    fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited> {
+        self.inner.limit(ask)
     }
 
     fn clear(&self) -> Reply<'_, ()> {

@@ -30,7 +30,12 @@ pub(crate) use tags::TAGS;
 pub use tags::{ReadStamps, Tags};
 pub(crate) use tags::{key_of_tag, tag_of_key};
 
-use crate::{blob::Codec, error::Error, stats::RedisStats};
+use crate::{
+    blob::Codec,
+    error::Error,
+    limit::{Limited, Rule, Step},
+    stats::RedisStats,
+};
 
 /// What a remote tier answers with.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -92,7 +97,11 @@ pub trait Remote: Send + Sync + 'static {
     /// Returns when the key may have changed since `lease` said [`Leased::Busy`].
     fn changed<'a>(&'a self, key: &'a str) -> Reply<'a, Reason>;
 
-    /// Removes everything of the service.
+    /// Does a step of a limit, all of it at one moment of the tier's clock. Without an answer, it may
+    /// have been done or not.
+    fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited>;
+
+    /// Removes everything of the service, but for its limits.
     fn clear(&self) -> Reply<'_, ()>;
 
     /// From now on it tells the memory of this process what others change. Called once.
@@ -148,6 +157,17 @@ pub struct Settlement {
     pub hold: Hold,
     /// To be stored if nobody else has changed the key meanwhile.
     pub value: Option<Fill>,
+}
+
+/// A step of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limiting<'a> {
+    /// With the service, and of this rule alone.
+    pub key: &'a str,
+    /// How often it may be done.
+    pub rule: Rule,
+    /// What is asked.
+    pub step: Step,
 }
 
 /// The answer to `get`.

@@ -1,10 +1,12 @@
-//! The scripts that change a key, as typed commands. The layout of the bytes is in `blob`.
+//! The scripts that change a key, as typed commands. The layout of the bytes is in `blob`, that of a
+//! limit with its script.
 //!
 //! A script checks the type, the first byte and the length of what it finds before it takes
 //! anything out of it: whatever another program has put there, it is no error. Each has one key,
 //! and takes the time from the server.
 
 mod entry;
+mod limit;
 mod service;
 mod tag;
 #[cfg(test)]
@@ -16,6 +18,7 @@ use redis::{Cmd, Value};
 
 pub(crate) use self::{
     entry::{Ask, Fill, Grant, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
+    limit::{Gcra, Stepped, Window},
     service::{Clear, Policy, Service},
     tag::{Seed, Seeded},
 };
@@ -58,6 +61,8 @@ scripts! {
     SEED: "key.lua" "seed.lua";
     SERVICE: "stamp.lua" "service.lua";
     CLEAR: "stamp.lua" "clear.lua";
+    GCRA: "limit.lua" "gcra.lua";
+    WINDOW: "limit.lua" "window.lua";
 }
 
 /// A command that a script carries out.
@@ -124,6 +129,10 @@ impl Rest {
     }
 
     fn number(&mut self) -> Option<u64> {
+        self.int()?.try_into().ok()
+    }
+
+    fn small(&mut self) -> Option<u32> {
         self.int()?.try_into().ok()
     }
 

@@ -4,6 +4,7 @@ mod greet;
 mod hold;
 mod judge;
 mod lease;
+mod limit;
 mod read;
 mod store;
 
@@ -40,9 +41,10 @@ use super::{
 use crate::{
     blob::Compression,
     error::Error,
+    limit::Limited,
     remote::{
-        Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
-        Reply, Settlement, TAGS, Tags, Token,
+        Answers, Ask, Fill, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf, ReadStamps, Reason,
+        Remote, Reply, Settlement, TAGS, Tags, Token,
     },
     stats::RedisStats,
     sync::{Mutex, lock},
@@ -229,6 +231,10 @@ impl Remote for RedisTier {
             drop(old);
             Ok(change)
         })
+    }
+
+    fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited> {
+        Box::pin(self.inner.limit(ask))
     }
 
     fn clear(&self) -> Reply<'_, ()> {

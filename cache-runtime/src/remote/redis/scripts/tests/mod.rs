@@ -6,6 +6,7 @@ mod fuzz;
 mod hold;
 mod invalidate;
 mod lease;
+mod limit;
 mod release;
 mod seed;
 mod service;
@@ -490,7 +491,8 @@ impl Entry {
 #[test]
 fn the_sha_is_the_one_the_server_has() {
     let mut connection = SERVER.connect();
-    for script in [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SEED, &SERVICE, &CLEAR] {
+    let of_entries = [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SEED];
+    for script in of_entries.into_iter().chain([&*SERVICE, &CLEAR, &GCRA, &WINDOW]) {
         let sha: String =
             redis::cmd("SCRIPT").arg("LOAD").arg(script.body).query(&mut connection).unwrap();
         assert_eq!(sha, script.sha);
@@ -549,6 +551,18 @@ fn what_is_no_answer_to_a_command_is_none() {
     for stamp in [vec![], vec![int(-1)], vec![Value::Nil]] {
         let answer = [vec![int(1), int(1)], stamp].concat();
         assert_eq!(Seed::answer(Value::Array(answer)), None);
+    }
+    for numbers in
+        [vec![], vec![5], vec![5, 5], vec![5, -1, 0], vec![5, 5, -1], vec![5, 5, 1 << 32]]
+    {
+        let answer: Vec<_> = [1, 1].into_iter().chain(numbers).map(int).collect();
+        assert_eq!(Gcra::answer(Value::Array(answer.clone())), None);
+        assert_eq!(Window::answer(Value::Array([answer, vec![int(0)]].concat())), None);
+    }
+    for code in [-1, 2, 99] {
+        let answer = [code, 1, 5, 5, 0, 0].map(int).to_vec();
+        assert_eq!(Gcra::answer(Value::Array(answer.clone())), None);
+        assert_eq!(Window::answer(Value::Array(answer)), None);
     }
     assert_eq!(Invalidate::answer(Value::Array(vec![int(3), int(1)])), None);
     assert_eq!(Hold::answer(Value::Array(vec![int(3), int(1)])), None);
