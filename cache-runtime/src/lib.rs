@@ -39,9 +39,9 @@ pub mod __private {
     pub use crate::{
         call::{
             AnyError, BatchBuilder, CallBuilder, CloneOfOutput, ClonedError, EachOf, EachShape,
-            FromUnheld, NoPart, Outcome, Output, Part, PartOf, ShapeOf, Success, Target, TextError,
-            batch, batch_on, call, call_on, clone_of, of, path_of, type_name_of, unexpanded,
-            unexpanded_batch, unheld,
+            FromDenied, FromUnheld, NoPart, Outcome, Output, Part, PartOf, ShapeOf, Success,
+            Target, TextError, batch, batch_on, call, call_on, clone_of, denied, of, path_of,
+            type_name_of, unexpanded, unexpanded_batch, unheld,
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::{
     Cached, Call, Front, Source,
     engine::{Missed, Why},
+    guard::Guard,
     policy::{AnyKnobs, Policy, Rules, known},
     shape::Shape,
     share::{ByType, ShareError},
@@ -33,8 +34,24 @@ pub(crate) struct Opened<'a, R> {
     pub(super) aside: Option<&'a mut Option<R>>,
 }
 
-/// How a body is opened.
-pub(crate) type Open<F> = for<'a> fn(Pin<&'a mut F>) -> Opened<'a, <F as Future>::Output>;
+/// What is behind a call, erased down to what its function returns.
+pub(super) enum Behind<'a, R> {
+    Body(Opened<'a, R>),
+    /// It is asked before the call is.
+    Guard(Pin<&'a mut (dyn Guard<R> + 'a)>),
+}
+
+/// How that is opened.
+pub(super) type Open<F> = for<'a> fn(Pin<&'a mut F>) -> Behind<'a, <F as Future>::Output>;
+
+impl<'a, R> Behind<'a, R> {
+    pub(super) fn policy(self) -> Policy<'a, R> {
+        match self {
+            Self::Body(opened) => opened.policy,
+            Self::Guard(guard) => guard.policy(),
+        }
+    }
+}
 
 pub(super) enum Run<'a, R> {
     /// Where its caller is polled.
@@ -106,13 +123,14 @@ pub(super) trait Leave<R>: Future<Output = R> + Unpin {
 }
 
 /// Opens a body that has no knobs of its own.
-pub(crate) fn open_plain<S, H, B>(body: Pin<&mut B>) -> Opened<'_, B::Output>
+pub(super) fn open_plain<S, H, B>(body: Pin<&mut B>) -> Behind<'_, B::Output>
 where
     S: Shape<Output = B::Output>,
     H: ByType + ShareError<S::Error>,
     B: Future,
 {
-    Opened { run: Run::Here(body), policy: Policy::of::<S, _>(H::PLAIN), aside: None }
+    let policy = Policy::of::<S, _>(H::PLAIN);
+    Behind::Body(Opened { run: Run::Here(body), policy, aside: None })
 }
 
 pin_project! {
@@ -139,17 +157,17 @@ impl<K, B: Future> Inline<K, B> {
         Self { knobs, body, aside: None }
     }
 
-    pub(crate) fn open<S>(self: Pin<&mut Self>) -> Opened<'_, B::Output>
+    pub(super) fn open<S>(self: Pin<&mut Self>) -> Behind<'_, B::Output>
     where
         S: Shape<Output = B::Output>,
         K: Rules<S>,
     {
         let this = self.project();
-        Opened {
+        Behind::Body(Opened {
             run: Run::Here(this.body),
             policy: Policy::of::<S, K>(this.knobs),
             aside: Some(this.aside),
-        }
+        })
     }
 }
 
@@ -205,9 +223,10 @@ where
         Self { knobs, moving, aside: None }
     }
 
-    pub(crate) fn open(self: Pin<&mut Self>) -> Opened<'_, B::Output> {
+    pub(super) fn open(self: Pin<&mut Self>) -> Behind<'_, B::Output> {
         let Self { knobs, moving, aside } = self.get_mut();
-        Opened { run: Run::Anywhere(moving), policy: Policy::of::<S, K>(knobs), aside: Some(aside) }
+        let policy = Policy::of::<S, K>(knobs);
+        Behind::Body(Opened { run: Run::Anywhere(moving), policy, aside: Some(aside) })
     }
 }
 

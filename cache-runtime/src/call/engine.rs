@@ -14,7 +14,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{Made, Recalled, Source};
+use super::{Made, Recalled, Source, denial};
 use crate::{
     cache::{Cache, Circle, InScope, Running},
     change::{self, Write},
@@ -373,12 +373,17 @@ impl Pursuit for Leading {
         lead.run(!function.counts_itself());
         let scope = InScope::of_run(call, Some(lead.flight()));
         let poll = || scope.enter(|| function.poll(cx));
-        let polled = if call.old_of(&lead).is_some() {
-            // The body is not polled again, and nothing else of it is seen.
-            catch_unwind(AssertUnwindSafe(poll))
-        } else {
-            Ok(poll())
-        };
+        let (polled, is_denied) = denial::during(|| {
+            if call.old_of(&lead).is_some() {
+                // The body is not polled again, and nothing else of it is seen.
+                catch_unwind(AssertUnwindSafe(poll))
+            } else {
+                Ok(poll())
+            }
+        });
+        if is_denied {
+            lead.was_denied();
+        }
         match polled {
             Ok(Poll::Pending) => {
                 self.lead = Some((lead, edge));
@@ -682,7 +687,7 @@ impl Call {
                 self.counters().stale.fetch_add(1, Relaxed);
                 return self.counters().subtract(Count::Misses);
             }
-            Source::Shared | Source::Function | Source::Disabled => return,
+            Source::Shared | Source::Function | Source::Disabled | Source::Denied => return,
         };
         self.counters().subtract(Count::Misses);
         self.counters().add(count, 1);

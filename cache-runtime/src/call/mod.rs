@@ -3,9 +3,11 @@
 mod batch;
 mod body;
 mod build;
+mod denial;
 mod engine;
 mod entry;
 mod fresh;
+mod guard;
 mod holds;
 mod outcome;
 mod policy;
@@ -29,7 +31,9 @@ pub use build::{
 };
 pub use entry::{Entry, IntoEntry, Target};
 pub use holds::Holds;
-pub use outcome::{CloneOfOutput, FromUnheld, Outcome, Success, clone_of, of, unheld};
+pub use outcome::{
+    CloneOfOutput, FromDenied, FromUnheld, Outcome, Success, clone_of, denied, of, unheld,
+};
 pub(crate) use policy::{Life, Made};
 pub use shape::{Cacheable, Output, ShapeOf};
 pub(crate) use shape::{Codec, Fallible, HasError, InArc, InLabel, Keep, Shape};
@@ -42,7 +46,7 @@ use crate::{
     error::Error,
     local::{Kept, Lead, Mode, SharedError},
 };
-use body::{Open, Opened};
+use body::{Behind, Open, Opened};
 pub(crate) use engine::Call;
 pub(crate) use fresh::Recalled;
 
@@ -115,6 +119,8 @@ pub enum Source {
     Function,
     /// The function, because the cache is switched off.
     Disabled,
+    /// A guard above the cache: it has denied the call, which was not looked for and not run.
+    Denied,
 }
 
 impl<F: Future> Cached<F> {
@@ -140,9 +146,8 @@ impl<F: Future> Cached<F> {
     /// ```
     pub async fn peek(self) -> Option<F::Output> {
         let (entry, _) = self.front.call.find().await?;
-        let call = pin!(self);
-        let this = call.project();
-        ((this.open)(this.body).policy.join)(entry.value)
+        let mut call = pin!(self);
+        (call.as_mut().behind().policy().join)(entry.value)
     }
 
     /// Runs the function now and stores what it returns. Never joins a run that began earlier,
@@ -237,10 +242,9 @@ impl<F: Future> Cached<F> {
     }
 
     fn taken(self) -> (Call, Put<F::Output>) {
-        let call = pin!(self);
-        let this = call.project();
-        let put = (this.open)(this.body).policy.put();
-        (this.front.call.clone(), put)
+        let mut call = pin!(self);
+        let put = call.as_mut().behind().policy().put();
+        (call.project().front.call.clone(), put)
     }
 
     /// Out of line, so that a hit keeps nothing in registers for it.
@@ -251,18 +255,20 @@ impl<F: Future> Cached<F> {
         this.front.miss_output((this.open)(this.body), cx)
     }
 
-    fn is_failure(self: Pin<&mut Self>, output: &F::Output) -> bool {
+    fn behind(self: Pin<&mut Self>) -> Behind<'_, F::Output> {
         let this = self.project();
-        ((this.open)(this.body).policy.is_failure)(output)
+        (this.open)(this.body)
     }
 
     fn poll_with_source(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Source)> {
         let this = self.project();
-        let opened = (this.open)(this.body);
-        match this.front.hit_with_source(&opened.policy) {
-            Some(found) => Poll::Ready(found),
-            None => this.front.miss(opened, cx),
+        let behind = (this.open)(this.body);
+        if let Behind::Body(opened) = &behind
+            && let Some(found) = this.front.hit_with_source(&opened.policy)
+        {
+            return Poll::Ready(found);
         }
+        this.front.miss(behind, cx)
     }
 }
 
@@ -279,6 +285,11 @@ impl<R> Front<R> {
 
     fn in_state<S: Shape<Output = R>>(call: Call, state: State) -> Self {
         Self { call, hit: hit::<S>, state }
+    }
+
+    /// Of a call that a guard is asked about first: memory is not looked into before.
+    fn of_guarded(call: Call) -> Self {
+        Self { call, hit: |_| None, state: State::made(Mode::Load) }
     }
 
     /// Begins its flight, if it was held back.
@@ -315,8 +326,12 @@ impl<R> Front<R> {
     }
 
     #[cold]
-    fn miss(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<(R, Source)> {
+    fn miss(&mut self, behind: Behind<'_, R>, cx: &mut Context<'_>) -> Poll<(R, Source)> {
         let Self { call, state, .. } = self;
+        let opened = match behind {
+            Behind::Body(opened) => opened,
+            Behind::Guard(guard) => return guard.poll(state, cx),
+        };
         let mut function = Typed { opened, output: None };
         let source = ready!(drive(call, state, &mut function, cx));
         match function.output {
@@ -327,8 +342,8 @@ impl<R> Front<R> {
     }
 
     #[cold]
-    fn miss_output(&mut self, opened: Opened<'_, R>, cx: &mut Context<'_>) -> Poll<R> {
-        self.miss(opened, cx).map(|(output, _)| output)
+    fn miss_output(&mut self, behind: Behind<'_, R>, cx: &mut Context<'_>) -> Poll<R> {
+        self.miss(behind, cx).map(|(output, _)| output)
     }
 }
 

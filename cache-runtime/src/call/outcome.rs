@@ -2,6 +2,7 @@
 //! that aliases of `Result` and `Option` are what they stand for, and `impl Trait` what is behind
 //! it.
 
+use super::denial;
 use crate::error::Error;
 
 /// An output, before it is known whether it can be a failure.
@@ -81,6 +82,32 @@ pub trait FromUnheld {
 impl<T, E: From<Error>> FromUnheld for Result<T, E> {
     fn from_unheld(error: Error) -> Self {
         Err(error.into())
+    }
+}
+
+/// What a function returns that a guard has denied.
+#[must_use]
+pub fn denied<D, R: FromDenied<D>>(denial: D) -> R {
+    denial::note();
+    R::from_denied(denial)
+}
+
+/// An output that can say that a guard has denied it.
+#[diagnostic::on_unimplemented(
+    message = "a denial has no place in `{Self}`",
+    label = "`{Self}` is not a `Result` whose error can be made of `{D}`",
+    note = "return a `Result<_, E>` with `E: From<{D}>`"
+)]
+#[doc(hidden)]
+pub trait FromDenied<D> {
+    /// The denial in the output's own terms.
+    fn from_denied(denial: D) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<D>, D> FromDenied<D> for Result<T, E> {
+    fn from_denied(denial: D) -> Self {
+        Err(denial.into())
     }
 }
 

@@ -233,7 +233,9 @@ pub(crate) fn settle<S: Shape, K: Rules<S>>(
             lead.failed();
             // The copies are made with no lock held, for all who have joined by now.
             let followers = lead.close();
-            let shared = if followers > 0 { knobs.share(&error, followers) } else { None };
+            // Who is denied is told when to come back, and nobody else is.
+            let is_shared = followers > 0 && !lead.is_denied();
+            let shared = if is_shared { knobs.share(&error, followers) } else { None };
             let outcome = shared.map_or(Outcome::Unshared, Outcome::Error);
             if call.old_of(&lead).is_some() {
                 return Settled::Failing(S::error(error), call.fall_back(lead, outcome));

@@ -115,13 +115,15 @@ enum End {
 
 async fn end<F: Future>(call: Cached<F>) -> End {
     let mut call = Box::pin(call);
+    let is_failure = call.as_mut().behind().policy().is_failure;
     let (output, source) = poll_fn(|cx| call.as_mut().poll_with_source(cx)).await;
-    if call.as_mut().is_failure(&output) {
+    if is_failure(&output) {
         return End::Failed;
     }
     match source {
         Source::Memory { .. } | Source::Redis { .. } => End::Present,
         Source::Stale { .. } => End::Stale,
         Source::Shared | Source::Function | Source::Disabled => End::Loaded,
+        Source::Denied => End::Failed,
     }
 }

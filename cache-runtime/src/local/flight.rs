@@ -129,6 +129,8 @@ pub(crate) struct Flight {
     /// When its load began.
     loaded: AtomicU64,
     running: AtomicBool,
+    /// A guard has denied something inside of it.
+    denied: AtomicBool,
     /// Whether its run is counted by it, and not by a batch that runs for others, too.
     counts: AtomicBool,
     /// When its function started.
@@ -330,6 +332,7 @@ impl Flights {
             function: AtomicU32::new(0),
             loaded: AtomicU64::new(0),
             running: AtomicBool::new(false),
+            denied: AtomicBool::new(false),
             counts: AtomicBool::new(true),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),

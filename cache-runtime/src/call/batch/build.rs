@@ -8,7 +8,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
-    Batch, Elements,
+    Batch,
     element::Inside,
     run::{Leaving, Loading, Rest, goes_on, spawn},
     shape::{EachOutput, EachShape, ElementOf, ElementShape, KeyOf, Ways},
@@ -203,7 +203,7 @@ impl<T, V, E, R, K, L, C, H> BatchBuilder<T, V, E, R, K, L, C, H> {
         let Knobs { life, admit, share } = knobs;
         let knobs = Knobs { life, admit, share: Inside(share) };
         let run = Loading::new(Rest::new(elements, ways, load, &calls), calls, knobs, leaving);
-        Batch { run, open: |run| -> &mut dyn Elements<R> { run.get_mut() } }
+        Batch { run, open: |run| run }
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 
 use super::super::{
     Call, Source,
-    body::{Leave, Opened, Run},
+    body::{Behind, Leave, Opened, Run},
+    denial,
     engine::{Missed, Why},
     policy::{AnyKnobs, Policy, Rules},
     shape::Shape,
@@ -93,7 +94,11 @@ pub(super) struct Left {
 pub(super) enum Ran<V, E> {
     /// With the values of these elements.
     Values(HashMap<usize, V>),
-    Error(Failed<E>),
+    Error {
+        error: Failed<E>,
+        /// A guard has denied something inside.
+        is_denied: bool,
+    },
     Panicked,
 }
 
@@ -185,13 +190,14 @@ impl<K, V, E> Element<K, V, E> {
         Self { knobs, part, aside: None }
     }
 
-    pub(super) fn open<S>(self: Pin<&mut Self>) -> Opened<'_, S::Output>
+    pub(super) fn open<S>(self: Pin<&mut Self>) -> Behind<'_, S::Output>
     where
         S: Shape<Output = Result<Option<V>, Failed<E>>>,
         K: Rules<S>,
     {
         let Self { knobs, part, aside } = self.get_mut();
-        Opened { run: Run::Anywhere(part), policy: Policy::of::<S, K>(knobs), aside: Some(aside) }
+        let policy = Policy::of::<S, K>(knobs);
+        Behind::Body(Opened { run: Run::Anywhere(part), policy, aside: Some(aside) })
     }
 }
 
@@ -243,7 +249,12 @@ impl<V, E> Future for Part<V, E> {
             }
             Some(Ran::Values(values)) if *has_left => Ok(values.get(at).map(*clone)),
             Some(Ran::Values(values)) => Ok(values.remove(at)),
-            Some(Ran::Error(failed)) => Err(failed.clone()),
+            Some(Ran::Error { error, is_denied }) => {
+                if *is_denied {
+                    denial::note();
+                }
+                Err(error.clone())
+            }
             Some(Ran::Panicked) => {
                 drop(state);
                 std::panic::resume_unwind(Box::new(BatchPanicked))

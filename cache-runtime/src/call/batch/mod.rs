@@ -4,6 +4,7 @@
 mod build;
 mod counted;
 mod element;
+mod guard;
 mod run;
 mod shape;
 
@@ -47,27 +48,28 @@ pin_project! {
 }
 
 /// How the verbs reach what the run is made of.
-type Open<F> = for<'a> fn(Pin<&'a mut F>) -> &'a mut (dyn Elements<<F as Future>::Output> + 'a);
+type Open<F> =
+    for<'a> fn(Pin<&'a mut F>) -> Pin<&'a mut (dyn Elements<<F as Future>::Output> + 'a)>;
 
 /// What is behind the verbs.
 trait Elements<R> {
     /// One of each element.
-    fn calls(&self) -> &[Call];
+    fn calls(self: Pin<&mut Self>) -> &[Call];
 
     /// What each call wants; `None` to run the function without a flight.
-    fn set_mode(&mut self, mode: Option<Mode>);
+    fn set_mode(self: Pin<&mut Self>, mode: Option<Mode>);
 
     /// The output of what was found of each element.
-    fn found(&mut self, found: Vec<Option<Kept>>) -> R;
+    fn found(self: Pin<&mut Self>, found: Vec<Option<Kept>>) -> R;
 
     /// What is to be stored of an output for each element.
-    fn made(&self, output: R) -> Vec<Option<Made>>;
+    fn made(self: Pin<&mut Self>, output: R) -> Vec<Option<Made>>;
 
     /// From now on it is noted where the values come from.
-    fn note_sources(&mut self);
+    fn note_sources(self: Pin<&mut Self>);
 
-    /// Where the value of each element came from.
-    fn sources(&mut self) -> Vec<Option<Source>>;
+    /// Where the value of each element came from; empty where a guard has denied the batch.
+    fn sources(self: Pin<&mut Self>) -> Vec<Option<Source>>;
 }
 
 impl<F: Future> Batch<F> {
@@ -120,8 +122,8 @@ impl<F: Future> Batch<F> {
     ///
     /// None in memory. With Redis: as [`Cached::put`](crate::Cached::put), of all elements together.
     pub async fn put(self, output: F::Output) -> Result<(), Error> {
-        let (mut writes, made) = self.with_elements(|elements| {
-            let writes: Vec<_> = elements.calls().iter().map(Write::of_put).collect();
+        let (mut writes, made) = self.with_elements(|mut elements| {
+            let writes: Vec<_> = elements.as_mut().calls().iter().map(Write::of_put).collect();
             (writes, elements.made(output))
         });
         let held = change::hold(&mut writes, None).await;
@@ -138,17 +140,21 @@ impl<F: Future> Batch<F> {
     pub async fn with_sources(self) -> (F::Output, Vec<Source>) {
         let mut this = Box::pin(self);
         this.as_mut().elements().note_sources();
+        let count = this.as_mut().elements().calls().len();
         let output = this.as_mut().await;
         let sources = this.as_mut().elements().sources();
+        if sources.is_empty() {
+            return (output, vec![Source::Denied; count]);
+        }
         (output, sources.into_iter().map(|source| source.unwrap_or(Source::Function)).collect())
     }
 
-    fn elements(self: Pin<&mut Self>) -> &mut dyn Elements<F::Output> {
+    fn elements(self: Pin<&mut Self>) -> Pin<&mut dyn Elements<F::Output>> {
         let this = self.project();
         (this.open)(this.run)
     }
 
-    fn with_elements<T>(self, with: impl FnOnce(&mut dyn Elements<F::Output>) -> T) -> T {
+    fn with_elements<T>(self, with: impl FnOnce(Pin<&mut dyn Elements<F::Output>>) -> T) -> T {
         let mut this = pin!(self);
         with(this.as_mut().elements())
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cache::{InScope, Running, Stage},
     call::{
-        Cached, Call, Front, Keep, Made, Shape, Source,
+        Cached, Call, Front, Keep, Made, Shape, Source, denial,
         engine::{Missed, State},
         policy::{AnyKnobs, Rules, entry, hit, joined, known},
     },
@@ -82,6 +82,8 @@ pub(super) struct Rest<T, V, E, R, F, B> {
     /// Of the run.
     panic: Option<Box<dyn Any + Send>>,
     has_panicked: bool,
+    /// A guard has denied something inside of it.
+    is_denied: bool,
     /// The first call, for what all of them have in common.
     call: Option<Call>,
 }
@@ -245,6 +247,7 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
             extra: Vec::new(),
             panic: None,
             has_panicked: self.has_panicked,
+            is_denied: self.is_denied,
             call: self.call.take(),
         }
     }
@@ -273,6 +276,7 @@ where
             extra: Vec::new(),
             panic: None,
             has_panicked: false,
+            is_denied: false,
             call: calls.first().cloned(),
         }
     }
@@ -370,7 +374,9 @@ where
         let Some((body, counted)) = &mut self.body else {
             return false;
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| scope.enter(|| body.as_mut().poll(cx))));
+        let poll = || scope.enter(|| body.as_mut().poll(cx));
+        let (polled, is_denied) = denial::during(|| catch_unwind(AssertUnwindSafe(poll)));
+        self.is_denied |= is_denied;
         let ran = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(output)) => match (self.ways.part)(output, &self.elements) {
@@ -378,14 +384,14 @@ where
                     self.extra = extra;
                     Ran::Values(values)
                 }
-                Err(error) => Ran::Error(Failed::of(error)),
+                Err(error) => Ran::Error { error: Failed::of(error), is_denied: self.is_denied },
             },
             Err(panic) => {
                 (self.panic, self.has_panicked) = (Some(panic), true);
                 Ran::Panicked
             }
         };
-        if let (Some(counted), Ran::Error(_) | Ran::Panicked) = (counted, &ran) {
+        if let (Some(counted), Ran::Error { .. } | Ran::Panicked) = (counted, &ran) {
             counted.failed();
         }
         self.body = None;
@@ -550,21 +556,21 @@ where
     F: FnOnce(Vec<T>) -> B,
     B: Future<Output = R>,
 {
-    fn calls(&self) -> &[Call] {
-        &self.calls
+    fn calls(self: Pin<&mut Self>) -> &[Call] {
+        &self.get_mut().calls
     }
 
-    fn set_mode(&mut self, mode: Option<Mode>) {
+    fn set_mode(mut self: Pin<&mut Self>, mode: Option<Mode>) {
         self.mode = mode;
     }
 
-    fn found(&mut self, found: Vec<Option<Kept>>) -> R {
+    fn found(self: Pin<&mut Self>, found: Vec<Option<Kept>>) -> R {
         let join =
             |entry: Option<Kept>| joined::<ElementShape<V, E, K>>(K::take(entry?.value))?.ok()?;
         self.rest.join(found.into_iter().map(join).collect(), Vec::new())
     }
 
-    fn made(&self, output: R) -> Vec<Option<Made>> {
+    fn made(self: Pin<&mut Self>, output: R) -> Vec<Option<Made>> {
         let Ok(Parted { mut values, .. }) = (self.rest.ways.part)(output, &self.rest.elements)
         else {
             return self.calls.iter().map(|_| None).collect();
@@ -575,11 +581,11 @@ where
         self.calls.iter().enumerate().map(made).collect()
     }
 
-    fn note_sources(&mut self) {
+    fn note_sources(mut self: Pin<&mut Self>) {
         self.has_sources = true;
     }
 
-    fn sources(&mut self) -> Vec<Option<Source>> {
+    fn sources(mut self: Pin<&mut Self>) -> Vec<Option<Source>> {
         std::mem::take(&mut self.sources)
     }
 }

@@ -26,6 +26,7 @@ impl Lead {
     pub(super) fn new(flight: Arc<Flight>, function: u32, now: u64) -> Self {
         flight.function.store(function, Relaxed);
         flight.ended.store(0, Relaxed);
+        flight.denied.store(false, Relaxed);
         flight.loaded.store(now, Relaxed);
         Self { flight }
     }
@@ -96,6 +97,15 @@ impl Lead {
         // It may have been taken off.
         shard.remove(flight);
         shard.insert(flight);
+    }
+
+    /// A guard has denied something inside of the run: an error of it is nobody else's.
+    pub(crate) fn was_denied(&self) {
+        self.flight.denied.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_denied(&self) -> bool {
+        self.flight.denied.load(Relaxed)
     }
 
     /// Whether what this flight comes to is in the place of a value that may be served meanwhile.
