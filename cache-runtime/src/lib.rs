@@ -15,6 +15,7 @@ mod clock;
 mod counters;
 mod error;
 mod key;
+#[cfg(feature = "limit")]
 mod limit;
 mod local;
 mod remote;
@@ -30,6 +31,8 @@ pub use change::{Invalidation, InvalidationBuilder};
 pub use clock::{Clock, ManualClock};
 pub use error::{ConfigError, Error, InstallError};
 pub use key::{KeyPart, KeyWriter};
+#[cfg(feature = "limit")]
+pub use limit::{Algorithm, Allowed, Limiter, RateLimited, WhenDown};
 pub use stats::{FunctionStats, RedisStats, Stats};
 
 /// What the attributes emit, and what tests put behind the seam to a remote tier.
@@ -45,10 +48,17 @@ pub mod __private {
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
-        limit::{Algorithm, Limited, Rule, State, Step, Verdict},
         remote::{
-            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf,
-            ReadStamps, Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
+            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
+            Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
         },
+    };
+    #[cfg(feature = "limit")]
+    pub use crate::{
+        limit::{
+            Algorithm, LimitGuard, LimitSite, Limited, Rule, State, Step, Verdict, WhenDown, limit,
+            limit_on,
+        },
+        remote::Limiting,
     };
 }

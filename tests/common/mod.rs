@@ -27,8 +27,8 @@ use std::{
 
 use larder::{
     __private::{
-        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Limited, Limiting, Memory, ReadOf,
-        ReadStamps, Reason, Remote, Reply, Seen, Settlement, Tags, Token,
+        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason,
+        Remote, Reply, Seen, Settlement, Tags, Token,
     },
     Error,
 };
@@ -880,7 +880,11 @@ impl Remote for Process {
         })
     }
 
-    fn limit<'a>(&'a self, _: Limiting<'a>) -> Reply<'a, Limited> {
+    #[cfg(feature = "limit")]
+    fn limit<'a>(
+        &'a self,
+        _: larder::__private::Limiting<'a>,
+    ) -> Reply<'a, larder::__private::Limited> {
         Box::pin(async { Err(Error::Unavailable) })
     }
 

@@ -5,7 +5,10 @@
 //! All of it is in whole numbers. Where a limit does not divide its time, a call takes a fraction of
 //! a microsecond, and that is kept as a fraction: nothing is rounded away at 100,000 per second.
 
+mod denial;
 mod gcra;
+mod limiter;
+mod site;
 mod window;
 
 #[cfg(test)]
@@ -13,7 +16,10 @@ mod tests;
 
 use std::time::Duration;
 
+pub use denial::{Allowed, RateLimited};
 pub(crate) use gcra::{Arrival, Gcra};
+pub use limiter::Limiter;
+pub use site::{LimitGuard, LimitSite, limit, limit_on};
 pub(crate) use window::{Counts, Window};
 #[cfg(feature = "redis")]
 pub(crate) use {gcra::Span, window::Kind};
@@ -36,6 +42,19 @@ pub enum Algorithm {
     /// An approximation: they may have come late in it, so that a time of the same length has up to
     /// twice the limit.
     SlidingWindow,
+}
+
+/// What a limit says while Redis is away: when it cannot be reached, does not answer in time, or refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenDown {
+    /// What the same limit says in the memory of this process, where all of it is left at first. Each
+    /// process counts for itself.
+    #[default]
+    Local,
+    /// That it may be done.
+    Allow,
+    /// That it may not be done, and may be tried again in a second.
+    Deny,
 }
 
 /// How often something may be done. One key has one algorithm, and windows of one length; how many are

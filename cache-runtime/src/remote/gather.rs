@@ -9,13 +9,12 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Answers, Ask, Fill, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf, ReadStamps, Reason,
-    Remote, Reply, Settlement, Tags, Token,
+    Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
+    Reply, Settlement, Tags, Token,
 };
 use crate::{
     cache::Background,
     error::Error,
-    limit::Limited,
     sync::{Mutex, lock},
 };
 
@@ -327,7 +326,8 @@ impl Remote for Gather {
         })
     }
 
-    fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited> {
+    #[cfg(feature = "limit")]
+    fn limit<'a>(&'a self, ask: super::Limiting<'a>) -> Reply<'a, crate::limit::Limited> {
         self.inner.limit(ask)
     }
 

@@ -30,12 +30,10 @@ pub(crate) use tags::TAGS;
 pub use tags::{ReadStamps, Tags};
 pub(crate) use tags::{key_of_tag, tag_of_key};
 
-use crate::{
-    blob::Codec,
-    error::Error,
-    limit::{Limited, Rule, Step},
-    stats::RedisStats,
-};
+use crate::{blob::Codec, error::Error, stats::RedisStats};
+
+#[cfg(feature = "limit")]
+use crate::limit::{Limited, Rule, Step};
 
 /// What a remote tier answers with.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -99,6 +97,7 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Does a step of a limit, all of it at one moment of the tier's clock. Without an answer, it may
     /// have been done or not.
+    #[cfg(feature = "limit")]
     fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited>;
 
     /// Removes everything of the service, but for its limits.
@@ -160,6 +159,7 @@ pub struct Settlement {
 }
 
 /// A step of a limit.
+#[cfg(feature = "limit")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limiting<'a> {
     /// With the service, and of this rule alone.

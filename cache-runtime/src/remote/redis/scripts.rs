@@ -6,6 +6,7 @@
 //! and takes the time from the server.
 
 mod entry;
+#[cfg(feature = "limit")]
 mod limit;
 mod service;
 mod tag;
@@ -16,9 +17,10 @@ use std::{sync::LazyLock, time::Duration, vec};
 
 use redis::{Cmd, Value};
 
+#[cfg(feature = "limit")]
+pub(crate) use self::limit::{Gcra, Stepped, Window};
 pub(crate) use self::{
     entry::{Ask, Fill, Grant, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
-    limit::{Gcra, Stepped, Window},
     service::{Clear, Policy, Service},
     tag::{Seed, Seeded},
 };
@@ -61,6 +63,10 @@ scripts! {
     SEED: "key.lua" "seed.lua";
     SERVICE: "stamp.lua" "service.lua";
     CLEAR: "stamp.lua" "clear.lua";
+}
+
+#[cfg(feature = "limit")]
+scripts! {
     GCRA: "limit.lua" "gcra.lua";
     WINDOW: "limit.lua" "window.lua";
 }

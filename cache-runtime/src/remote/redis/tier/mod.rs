@@ -4,6 +4,7 @@ mod greet;
 mod hold;
 mod judge;
 mod lease;
+#[cfg(feature = "limit")]
 mod limit;
 mod read;
 mod store;
@@ -41,10 +42,9 @@ use super::{
 use crate::{
     blob::Compression,
     error::Error,
-    limit::Limited,
     remote::{
-        Answers, Ask, Fill, Got, Hold, Lease, Leased, Limiting, Memory, ReadOf, ReadStamps, Reason,
-        Remote, Reply, Settlement, TAGS, Tags, Token,
+        Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
+        Reply, Settlement, TAGS, Tags, Token,
     },
     stats::RedisStats,
     sync::{Mutex, lock},
@@ -233,7 +233,8 @@ impl Remote for RedisTier {
         })
     }
 
-    fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited> {
+    #[cfg(feature = "limit")]
+    fn limit<'a>(&'a self, ask: crate::remote::Limiting<'a>) -> Reply<'a, crate::limit::Limited> {
         Box::pin(self.inner.limit(ask))
     }
 

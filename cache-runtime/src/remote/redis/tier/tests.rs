@@ -1,5 +1,6 @@
 //! The tier on a real server: two processes are two tiers.
 
+#[cfg(feature = "limit")]
 mod limits;
 mod lists;
 mod stale;

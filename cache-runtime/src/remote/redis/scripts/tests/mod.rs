@@ -6,6 +6,7 @@ mod fuzz;
 mod hold;
 mod invalidate;
 mod lease;
+#[cfg(feature = "limit")]
 mod limit;
 mod release;
 mod seed;
