@@ -78,6 +78,16 @@ impl Time {
             Self::Given(clock) => nanos(clock.now()),
         }
     }
+
+    /// Microseconds, as exact as the clock is.
+    #[cfg(feature = "limit")]
+    #[inline]
+    pub(crate) fn precise(&self) -> u64 {
+        match self {
+            Self::Kernel => kernel::precise() / 1000,
+            Self::Given(clock) => nanos(clock.now()) / 1000,
+        }
+    }
 }
 
 impl fmt::Debug for Time {
@@ -104,7 +114,18 @@ mod kernel {
 
     #[inline]
     pub(super) fn coarse() -> u64 {
-        let time = clock_gettime(ClockId::MonotonicCoarse);
+        read(ClockId::MonotonicCoarse)
+    }
+
+    #[cfg(feature = "limit")]
+    #[inline]
+    pub(super) fn precise() -> u64 {
+        read(ClockId::Monotonic)
+    }
+
+    #[inline]
+    fn read(clock: ClockId) -> u64 {
+        let time = clock_gettime(clock);
         // The monotonic clock counts up from the start of the machine.
         #[expect(clippy::cast_sign_loss, reason = "neither is ever below zero")]
         let (seconds, nanos) = (time.tv_sec as u64, time.tv_nsec as u64);
@@ -120,4 +141,7 @@ mod kernel {
         static START: OnceLock<Instant> = OnceLock::new();
         super::nanos(START.get_or_init(Instant::now).elapsed())
     }
+
+    #[cfg(feature = "limit")]
+    pub(super) use self::coarse as precise;
 }

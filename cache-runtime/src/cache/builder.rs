@@ -312,6 +312,8 @@ impl CacheBuilder {
             renewals: Renewals::default(),
             repairs: Repairs::default(),
             unheld: AtomicU64::new(0),
+            #[cfg(feature = "limit")]
+            limits: std::sync::OnceLock::new(),
         };
         let inner = Arc::new(inner);
         if let Some(remote) = &inner.remote {

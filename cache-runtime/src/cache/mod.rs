@@ -5,6 +5,8 @@ mod builder;
 mod current;
 mod options;
 
+#[cfg(feature = "limit")]
+use std::sync::OnceLock;
 use std::{
     fmt,
     future::Future,
@@ -20,6 +22,8 @@ pub use builder::{CacheBuilder, OnRestart};
 pub(crate) use current::{Circle, InScope, Installed, Stage, current, scope};
 pub use options::Options;
 
+#[cfg(feature = "limit")]
+use crate::limit::Limits;
 use crate::{
     change::{self, InvalidationBuilder, Write},
     clock::Time,
@@ -70,6 +74,9 @@ pub struct Inner {
     pub(crate) renewals: Renewals,
     pub(crate) repairs: Repairs,
     unheld: AtomicU64,
+    /// Made with the first limit.
+    #[cfg(feature = "limit")]
+    pub(crate) limits: OnceLock<Box<Limits>>,
 }
 
 impl Cache {

@@ -17,6 +17,8 @@ pub(crate) use bytes::{Apart, Lookup, Slots, StoredKey};
 pub use bytes::{KeyBytes, KeyWriter};
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
+#[cfg(feature = "limit")]
+pub(crate) use site::function_of;
 pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance, serves_old};
 pub use tags::Tag;
 pub(crate) use tags::{MOST_TAGS, TagSet};

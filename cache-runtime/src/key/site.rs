@@ -412,7 +412,7 @@ pub(crate) fn serves_old(number: u16) -> bool {
 }
 
 /// Input: `app::Repo<u8>::list::{{closure}}`. Output: `app::Repo<u8>::list`.
-fn function_of(path: &'static str) -> &'static str {
+pub(crate) fn function_of(path: &'static str) -> &'static str {
     path.rsplit_once("::").map_or(path, |(function, _)| function)
 }
 

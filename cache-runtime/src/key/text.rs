@@ -56,6 +56,24 @@ impl KeyText {
         text.shortened()
     }
 
+    /// The text of a function, without what it is called with.
+    #[cfg(feature = "limit")]
+    pub(crate) fn of_path(path: &'static str) -> Self {
+        let mut text = Text(SmallVec::new());
+        render_path(path, &mut text);
+        text.shortened()
+    }
+
+    /// The text of a part behind a name: as of a template `name:{}`.
+    #[cfg(feature = "limit")]
+    pub(crate) fn of_named(name: &str, part: &[u8]) -> Self {
+        let mut text = Text(SmallVec::new());
+        text.raw(name.as_bytes());
+        text.byte(b':');
+        Parts { rest: part }.render_next(Strictness::TypeKnown, &mut text);
+        text.shortened()
+    }
+
     /// The texts of the tags of a call, by the parts of its key.
     pub(crate) fn of_tags(tags: &'static [Tag], parts: &[u8]) -> impl Iterator<Item = Self> {
         let each = Self::split(parts);

@@ -40,7 +40,6 @@ pub(super) struct Quota {
     pub(super) per: Duration,
 }
 
-#[allow(dead_code, reason = "nobody is denied yet")]
 impl Quota {
     /// What became of a step, in the terms of who asked for it.
     pub(super) fn answer(self, limited: Limited) -> Result<Allowed, RateLimited> {
@@ -67,6 +66,75 @@ impl Quota {
         let Self { limit, per } = self;
         RateLimited { limit, remaining, retry_after, reset_after, per }
     }
+}
+
+impl Allowed {
+    /// What an HTTP response may say of it, after `draft-ietf-httpapi-ratelimit-headers-10`: `RateLimit` and
+    /// `RateLimit-Policy`, times in whole seconds, rounded up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use larder::{Cache, Limiter};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let limiter = Limiter::new(&Cache::memory(), "search", 10, Duration::from_secs(60));
+    /// let allowed = limiter.check(7).await.unwrap();
+    /// assert_eq!(allowed.headers(), [
+    ///     ("RateLimit", r#""default";r=9;t=6"#.to_owned()),
+    ///     ("RateLimit-Policy", r#""default";q=10;w=60"#.to_owned()),
+    /// ]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn headers(&self) -> [(&'static str, String); 2] {
+        let Self { limit, remaining, reset_after, per } = *self;
+        Quota { limit, per }.headers(remaining, reset_after)
+    }
+}
+
+impl RateLimited {
+    /// What an HTTP response of the status 429 may say of it: what [`Allowed::headers`] does, and
+    /// `Retry-After`, in whole seconds, rounded up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use larder::{Cache, Limiter};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let limiter = Limiter::new(&Cache::memory(), "search", 1, Duration::from_secs(60));
+    /// limiter.check(7).await.unwrap();
+    /// let denied = limiter.check(7).await.unwrap_err();
+    /// assert_eq!(denied.headers(), [
+    ///     ("RateLimit", r#""default";r=0;t=60"#.to_owned()),
+    ///     ("RateLimit-Policy", r#""default";q=1;w=60"#.to_owned()),
+    ///     ("Retry-After", "60".to_owned()),
+    /// ]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn headers(&self) -> [(&'static str, String); 3] {
+        let Self { limit, remaining, retry_after, reset_after, per } = *self;
+        let [state, policy] = Quota { limit, per }.headers(remaining, reset_after);
+        [state, policy, ("Retry-After", seconds(retry_after).min(LATEST).to_string())]
+    }
+}
+
+/// As late as a client is sure to understand: RFC 9111, 1.2.2.
+const LATEST: u64 = 1 << 31;
+
+impl Quota {
+    fn headers(self, remaining: u32, reset_after: Duration) -> [(&'static str, String); 2] {
+        let Self { limit, per } = self;
+        [
+            ("RateLimit", format!("\"default\";r={remaining};t={}", seconds(reset_after))),
+            ("RateLimit-Policy", format!("\"default\";q={limit};w={}", seconds(per).min(LATEST))),
+        ]
+    }
+}
+
+/// Rounded up, so that nobody comes too early.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 impl fmt::Display for RateLimited {

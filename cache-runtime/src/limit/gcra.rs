@@ -96,6 +96,11 @@ impl Gcra {
         }
     }
 
+    /// How long a bucket takes to have room for so many more, in whole microseconds.
+    pub(super) fn time_for(&self, calls: u64) -> u64 {
+        small(u128::from(calls) * u128::from(self.call) / u128::from(self.parts))
+    }
+
     /// When what stands there will be empty. What was taken before the limit has changed comes back when
     /// it would have; and none comes back while a clock goes back.
     fn read(&self, arrival: Arrival, now: u64) -> u128 {

@@ -5,10 +5,14 @@
 //! All of it is in whole numbers. Where a limit does not divide its time, a call takes a fraction of
 //! a microsecond, and that is kept as a fraction: nothing is rounded away at 100,000 per second.
 
+mod claim;
 mod denial;
 mod gcra;
 mod limiter;
+mod line;
+mod name;
 mod site;
+mod table;
 mod window;
 
 #[cfg(test)]
@@ -16,13 +20,14 @@ mod tests;
 
 use std::time::Duration;
 
+pub(crate) use claim::Limits;
 pub use denial::{Allowed, RateLimited};
+#[cfg(feature = "redis")]
+pub(crate) use gcra::Span;
 pub(crate) use gcra::{Arrival, Gcra};
 pub use limiter::Limiter;
 pub use site::{LimitGuard, LimitSite, limit, limit_on};
-pub(crate) use window::{Counts, Window};
-#[cfg(feature = "redis")]
-pub(crate) use {gcra::Span, window::Kind};
+pub(crate) use window::{Counts, Kind, Window};
 
 /// The longest time that a limit is about, in microseconds: 35 years. Twice that from now on is still
 /// a number of Lua.
@@ -160,6 +165,15 @@ impl Rule {
                 )
             }
         }
+    }
+
+    /// How long it takes at least until so many are taken, from the moment when, after none was left, so
+    /// many fit.
+    fn at_best(&self, fits: u64, all: u64) -> Duration {
+        Duration::from_micros(match &self.0 {
+            Method::Gcra(gcra) => gcra.time_for(all.saturating_sub(fits)),
+            Method::Window(window) => window.time_for(all),
+        })
     }
 
     /// When nothing is left of it that counts, if nothing else is done: by then it may be forgotten.

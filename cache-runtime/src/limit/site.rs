@@ -1,11 +1,16 @@
-//! What `#[rate_limited]` emits.
+//! What `#[rate_limited]` emits: a site, and a guard for each call.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
-use super::{Algorithm, Allowed, RateLimited, WhenDown, denial::Quota};
+use super::{
+    Algorithm, Allowed, RateLimited, Rule, WhenDown,
+    claim::Claim,
+    denial::Quota,
+    name::{Name, Scope, Title},
+};
 use crate::{
     cache::{AsCache, Cache},
-    key::KeyBytes,
+    key::{KeyBytes, function_of},
 };
 
 /// One `#[rate_limited]`: what it says, but for what is an expression. A `static` in the function's
@@ -23,6 +28,17 @@ pub struct LimitSite {
     /// In milliseconds.
     wait: u64,
     when_down: WhenDown,
+    /// Of the call that came first.
+    known: OnceLock<Known>,
+}
+
+/// What follows from what the site says, under one limit and of one instance of the function.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    limit: u32,
+    path: &'static str,
+    rule: Rule,
+    scope: Scope,
 }
 
 impl LimitSite {
@@ -36,6 +52,7 @@ impl LimitSite {
             algorithm: Algorithm::Gcra,
             wait: 0,
             when_down: WhenDown::Local,
+            known: OnceLock::new(),
         }
     }
 
@@ -74,6 +91,39 @@ impl LimitSite {
         self.when_down = when_down;
         self
     }
+
+    fn per_time(&self) -> Duration {
+        Duration::from_millis(self.per)
+    }
+
+    /// What the calls under this limit have in common.
+    fn known(&self, path: &'static str, limit: u32) -> Known {
+        let known = self.known.get_or_init(|| self.learn(path, limit));
+        let is_path =
+            self.template.is_some() || std::ptr::eq(known.path, path) || known.path == path;
+        match (is_path, known.limit == limit) {
+            (true, true) => *known,
+            // The limit is an expression that has another value.
+            (true, false) => Known { limit, rule: self.rule(limit), ..*known },
+            (false, _) => self.learn(path, limit),
+        }
+    }
+
+    fn learn(&self, path: &'static str, limit: u32) -> Known {
+        let rule = self.rule(limit);
+        Known { limit, path, rule, scope: Scope::new(self.title(path), rule) }
+    }
+
+    fn rule(&self, limit: u32) -> Rule {
+        Rule::new(self.algorithm, limit, self.per_time(), self.burst)
+    }
+
+    fn title(&self, path: &'static str) -> Title<'static> {
+        match self.template {
+            Some(template) => Title::Template(template),
+            None => Title::Function(function_of(path)),
+        }
+    }
 }
 
 /// A call that is about to ask whether it may run. It borrows nothing but the site.
@@ -90,6 +140,7 @@ pub struct LimitGuard {
 }
 
 /// The guard of a call, in the cache that is current. `path` is the path of a closure in the function.
+#[inline]
 pub fn limit(
     site: &'static LimitSite,
     path: &'static str,
@@ -101,6 +152,7 @@ pub fn limit(
 }
 
 /// The same in a cache that is given.
+#[inline]
 pub fn limit_on(
     cache: &impl AsCache,
     site: &'static LimitSite,
@@ -119,9 +171,21 @@ impl LimitGuard {
     ///
     /// It may not.
     pub async fn admit(self) -> Result<Allowed, RateLimited> {
-        let Self { cache, site, path, key, limit, cost } = self;
-        let _ = (cache, path, key, cost);
-        let quota = Quota { limit, per: Duration::from_millis(site.per) };
-        Ok(quota.allowed(limit, Duration::ZERO))
+        let Self { cache, site, path, key, limit, cost } = &self;
+        let Known { rule, scope, .. } = site.known(path, *limit);
+        let claim = Claim {
+            cache,
+            rule,
+            quota: Quota { limit: *limit, per: site.per_time() },
+            when_down: site.when_down,
+            title: site.title(path),
+            key,
+            name: Name::new(scope, key),
+        };
+        if site.wait == 0 {
+            claim.take(*cost).await
+        } else {
+            claim.wait(*cost, Duration::from_millis(site.wait)).await
+        }
     }
 }

@@ -96,6 +96,13 @@ impl Window {
         }
     }
 
+    /// How long it takes at least until so many were taken, from when the first of them was.
+    pub(super) fn time_for(&self, calls: u64) -> u64 {
+        // In a time of the length of one: more where it lies across two.
+        let most = u64::from(self.limit.max(1)) * if self.kind == Kind::Fixed { 1 } else { 2 };
+        (calls.saturating_sub(1) / most).saturating_mul(self.per)
+    }
+
     /// When nothing counts any more.
     pub(super) fn over_at(&self, counts: Counts) -> u64 {
         match (self.kind, counts) {
@@ -162,18 +169,18 @@ impl Window {
     }
 }
 
-/// What the script is told.
-#[cfg(feature = "redis")]
+/// What a name says of it, and what the script is told.
 impl Window {
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
-    }
-
     pub(crate) fn per(&self) -> u64 {
         self.per
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
     }
 }

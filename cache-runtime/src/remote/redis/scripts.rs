@@ -138,6 +138,7 @@ impl Rest {
         self.int()?.try_into().ok()
     }
 
+    #[cfg(feature = "limit")]
     fn small(&mut self) -> Option<u32> {
         self.int()?.try_into().ok()
     }

@@ -1,7 +1,10 @@
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::limit::{Algorithm, Limited, Rule, Step, Verdict};
+use crate::{
+    limit::{Algorithm, Limited, Rule, Step, Verdict},
+    remote::Limiting,
+};
 
 const LIMIT: &str = "shop:login:7";
 const HOUR: Duration = Duration::from_secs(3600);
