@@ -18,6 +18,7 @@ mod key;
 #[cfg(feature = "limit")]
 mod limit;
 mod local;
+mod lock;
 mod remote;
 mod stats;
 mod sync;
@@ -33,6 +34,7 @@ pub use error::{ConfigError, Error, InstallError};
 pub use key::{KeyPart, KeyWriter};
 #[cfg(feature = "limit")]
 pub use limit::{Algorithm, Allowed, Limiter, RateLimited, WhenDown};
+pub use lock::{Lock, LockError, LockGuard, fence};
 pub use stats::{FunctionStats, RedisStats, Stats};
 
 /// What the attributes emit, and what tests put behind the seam to a remote tier.
@@ -48,6 +50,7 @@ pub mod __private {
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
+        lock::{LockSite, Locked, lock, lock_on},
         remote::{
             Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
             Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
