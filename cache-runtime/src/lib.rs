@@ -4,7 +4,7 @@
 //! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
 //! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
 //! `change` (what a writer does to entries), `remote` (the seam to a tier that a fleet shares), `blob` (the bytes in that tier). `key` is
-//! beneath all of them; `limit` (how often something may be done), `clock`, `counters`, `stats` and `error`
+//! beneath all of them; `limit` (how often something may be done), `lock` (one at a time), `clock`, `counters`, `stats` and `error`
 //! stand beside.
 
 mod blob;
@@ -52,8 +52,9 @@ pub mod __private {
         key::{KeyBytes, Nesting, Site, Tag},
         lock::{LockSite, Locked, lock, lock_on},
         remote::{
-            Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
-            Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token,
+            Acquired, Answers, Ask, Claim, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf,
+            ReadStamps, Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token, Turns,
+            Wish,
         },
     };
     #[cfg(feature = "limit")]

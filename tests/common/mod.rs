@@ -11,6 +11,7 @@
 pub(crate) mod client;
 pub(crate) mod dice;
 mod key;
+pub(crate) mod lock;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod origin;
@@ -21,21 +22,28 @@ pub(crate) mod time;
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
+    pin::Pin,
     sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
 
 use larder::{
     __private::{
-        Answers, Ask, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason,
-        Remote, Reply, Seen, Settlement, Tags, Token,
+        Acquired, Answers, Ask, Claim, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf,
+        ReadStamps, Reason, Remote, Reply, Seen, Settlement, Tags, Token, Turns, Wish,
     },
     Error,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::Instant,
+};
 
-use self::key::Key;
 pub(crate) use self::key::{KEPT, State, found, stale};
+use self::{
+    key::Key,
+    lock::{Answer, Standing},
+};
 
 /// A command of the seam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +57,8 @@ pub(crate) enum Verb {
     Settle,
     Changed,
     Clear,
+    Acquire,
+    Unlock,
     /// Of tags, whatever they are read with.
     Stamps,
 }
@@ -68,6 +78,7 @@ pub(crate) struct Server {
     world: Mutex<World>,
     /// Moves when any key changes.
     changes: watch::Sender<()>,
+    began: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +88,9 @@ struct World {
     log: Vec<(String, Vec<String>)>,
     /// The newest stamp of a tag.
     stamp: u64,
+    locks: BTreeMap<String, Standing>,
+    /// Whose turn it was said to be, and who hears that: claims by their tokens.
+    turns: HashMap<Token, Arc<Notify>>,
     /// What was read of tags for what a token stands for.
     read: HashMap<Token, Vec<(String, u64)>>,
     /// In the order in which they connected.
@@ -92,7 +106,11 @@ pub(crate) enum Message {
 
 impl Server {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { world: Mutex::default(), changes: watch::Sender::new(()) })
+        Arc::new(Self {
+            world: Mutex::default(),
+            changes: watch::Sender::new(()),
+            began: Instant::now(),
+        })
     }
 
     /// The connection of one process, by the name it has in the log.
@@ -358,8 +376,14 @@ impl Process {
 
     /// From now on every command fails.
     pub(crate) fn cut_off(&self) {
-        use Verb::{Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle, Stamps};
-        for verb in [Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear, Stamps] {
+        use Verb::{
+            Acquire, Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle, Stamps,
+            Unlock,
+        };
+        for verb in [
+            Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear, Stamps, Acquire,
+            Unlock,
+        ] {
             self.fail(verb);
         }
     }
@@ -536,6 +560,89 @@ impl Process {
         });
         let answers = answers.collect();
         if self.pass(verb, At::Answered).await.is_err() { failed() } else { answers }
+    }
+}
+
+impl Server {
+    /// What stands at the key of a lock, and counts now.
+    pub(crate) fn standing(&self, key: &str) -> Option<Standing> {
+        let now = self.micros() / 1000;
+        self.world.lock().unwrap().locks.get(key).map(|standing| standing.at(now))
+    }
+
+    /// As if the server had been emptied.
+    pub(crate) fn forget_locks(&self) {
+        self.world.lock().unwrap().locks.clear();
+    }
+
+    /// How many wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.world.lock().unwrap().turns.len()
+    }
+
+    /// By its clock.
+    fn micros(&self) -> u64 {
+        // Later than zero, as of any server.
+        1_000_000_000_000 + self.began.elapsed().as_micros() as u64
+    }
+
+    fn lock<R>(&self, key: &str, step: impl FnOnce(&Standing, u64) -> (R, Option<Standing>)) -> R {
+        let now = self.micros();
+        let mut world = self.world.lock().unwrap();
+        let standing = world.locks.get(key).cloned().unwrap_or_default();
+        let (result, left) = step(&standing, now);
+        if let Some(left) = left {
+            world.locks.insert(key.to_owned(), left);
+        }
+        result
+    }
+
+    fn unlock(&self, claim: &Claim) -> bool {
+        let (had, next) = self.lock(&claim.key, |standing, now| {
+            let (had, left, next) = standing.unlock(claim.token.0, now);
+            ((had, next), left)
+        });
+        let world = self.world.lock().unwrap();
+        if let Some(heard) = next.and_then(|next| world.turns.get(&Token(next))) {
+            heard.notify_one();
+        }
+        had
+    }
+}
+
+/// What a claim may have come to, that nobody learns of.
+struct Late<'a> {
+    process: &'a Process,
+    claim: Claim,
+    is_known: bool,
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        if !self.is_known {
+            self.process.server.unlock(&self.claim);
+        }
+    }
+}
+
+/// One that waits for its turn.
+struct Hearing {
+    server: Arc<Server>,
+    token: Token,
+    heard: Arc<Notify>,
+}
+
+impl Turns for Hearing {
+    fn next(&mut self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let _ = tokio::time::timeout(within, self.heard.notified()).await;
+        })
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.server.world.lock().unwrap().turns.remove(&self.token);
     }
 }
 
@@ -886,6 +993,50 @@ impl Remote for Process {
         _: larder::__private::Limiting<'a>,
     ) -> Reply<'a, larder::__private::Limited> {
         Box::pin(async { Err(Error::Unavailable) })
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired> {
+        Box::pin(async move {
+            let (command, ask) = match wish {
+                Wish::Now => ("ACQUIRE now", lock::Ask::Now),
+                Wish::Wait => ("ACQUIRE wait", lock::Ask::Wait),
+                Wish::Renew => ("ACQUIRE renew", lock::Ask::Renew),
+            };
+            self.log(command, &claim.key);
+            // What nobody learns of is given back by the tier.
+            let mut late =
+                Late { process: self, claim: claim.clone(), is_known: ask == lock::Ask::Renew };
+            self.pass(Verb::Acquire, At::Sent).await?;
+            let lease = claim.lease.as_millis() as u64;
+            let answer = self
+                .server
+                .lock(&claim.key, |standing, now| standing.acquire(claim.token.0, lease, ask, now));
+            self.pass(Verb::Acquire, At::Answered).await?;
+            late.is_known = true;
+            Ok(match answer {
+                Answer::Held(fence) => Acquired::Held { fence },
+                Answer::Busy(left, ahead) => {
+                    Acquired::Busy { left: Duration::from_millis(left), ahead }
+                }
+                Answer::Lost => Acquired::Lost,
+            })
+        })
+    }
+
+    fn unlock<'a>(&'a self, claim: &'a Claim) -> Reply<'a, bool> {
+        Box::pin(async move {
+            self.log("UNLOCK", &claim.key);
+            self.pass(Verb::Unlock, At::Sent).await?;
+            let had = self.server.unlock(claim);
+            self.pass(Verb::Unlock, At::Answered).await?;
+            Ok(had)
+        })
+    }
+
+    fn turns(&self, claim: &Claim) -> Box<dyn Turns> {
+        let heard = Arc::new(Notify::new());
+        self.server.world.lock().unwrap().turns.insert(claim.token, Arc::clone(&heard));
+        Box::new(Hearing { server: Arc::clone(&self.server), token: claim.token, heard })
     }
 
     fn clear(&self) -> Reply<'_, ()> {

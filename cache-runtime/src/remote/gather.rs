@@ -9,8 +9,8 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
-    Reply, Settlement, Tags, Token,
+    Acquired, Answers, Ask, Claim, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
+    Reason, Remote, Reply, Settlement, Tags, Token, Turns, Wish,
 };
 use crate::{
     cache::Background,
@@ -329,6 +329,18 @@ impl Remote for Gather {
     #[cfg(feature = "limit")]
     fn limit<'a>(&'a self, ask: super::Limiting<'a>) -> Reply<'a, crate::limit::Limited> {
         self.inner.limit(ask)
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired> {
+        self.inner.acquire(claim, wish)
+    }
+
+    fn unlock<'a>(&'a self, claim: &'a Claim) -> Reply<'a, bool> {
+        self.inner.unlock(claim)
+    }
+
+    fn turns(&self, claim: &Claim) -> Box<dyn Turns> {
+        self.inner.turns(claim)
     }
 
     fn clear(&self) -> Reply<'_, ()> {

@@ -100,7 +100,20 @@ pub trait Remote: Send + Sync + 'static {
     #[cfg(feature = "limit")]
     fn limit<'a>(&'a self, ask: Limiting<'a>) -> Reply<'a, Limited>;
 
-    /// Removes everything of the service, but for its limits.
+    /// Asks for a lock, or for a place among those who wait for it, or renews it, by the tier's clock.
+    ///
+    /// A lock or a place that comes to a caller who does not learn of it, because the answer came late or
+    /// the future was dropped, is given back by the tier: after an error, ask with another token.
+    fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired>;
+
+    /// Gives back what a claim has of a lock, the lock or a place, and says whether it had the lock. Tells
+    /// the one whose turn it is then. What could not be given back is as soon as it can be.
+    fn unlock<'a>(&'a self, claim: &'a Claim) -> Reply<'a, bool>;
+
+    /// From now on, hears when it may be the turn of a claim.
+    fn turns(&self, claim: &Claim) -> Box<dyn Turns>;
+
+    /// Removes everything of the service, but for its limits and its locks.
     fn clear(&self) -> Reply<'_, ()>;
 
     /// From now on it tells the memory of this process what others change. Called once.
@@ -168,6 +181,54 @@ pub struct Limiting<'a> {
     pub rule: Rule,
     /// What is asked.
     pub step: Step,
+}
+
+/// A claim to a lock: by one that holds it, waits for it or gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// With the service.
+    pub key: String,
+    /// Names it.
+    pub token: Token,
+    /// How long the lock lasts that is not renewed.
+    pub lease: Duration,
+}
+
+/// What is asked for with a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// The lock, or nothing: a place that the claim has is given up.
+    Now,
+    /// The lock, or a place among those who wait. One that has a place keeps it by asking again, which it
+    /// has to do every second.
+    Wait,
+    /// That the lock lasts as long as a new one.
+    Renew,
+}
+
+/// The answer to `acquire`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquired {
+    /// The claim has the lock.
+    Held {
+        /// Greater than that of all who had it before.
+        fence: u64,
+    },
+    /// Somebody else has it, or comes first.
+    Busy {
+        /// By then that may be over, whatever becomes of it.
+        left: Duration,
+        /// How many come first; `None` of a claim without a place.
+        ahead: Option<u64>,
+    },
+    /// To a renewal: the claim does not have it any more.
+    Lost,
+}
+
+/// Hears when it may be the turn of a claim that waits.
+pub trait Turns: Send {
+    /// Returns when it may be, since the last time or since it began to hear; after so long at the latest.
+    fn next(&mut self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// The answer to `get`.

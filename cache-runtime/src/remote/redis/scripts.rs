@@ -1,5 +1,5 @@
 //! The scripts that change a key, as typed commands. The layout of the bytes is in `blob`, that of a
-//! limit with its script.
+//! limit and of a lock with its script.
 //!
 //! A script checks the type, the first byte and the length of what it finds before it takes
 //! anything out of it: whatever another program has put there, it is no error. Each has one key,
@@ -8,6 +8,7 @@
 mod entry;
 #[cfg(feature = "limit")]
 mod limit;
+mod lock;
 mod service;
 mod tag;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use redis::{Cmd, Value};
 pub(crate) use self::limit::{Gcra, Stepped, Window};
 pub(crate) use self::{
     entry::{Ask, Fill, Grant, Held, Hold, Invalidate, Lease, Leased, Release, Settle},
+    lock::{Acquire, Acquired, Unlock, name_of},
     service::{Clear, Policy, Service},
     tag::{Seed, Seeded},
 };
@@ -63,6 +65,8 @@ scripts! {
     SEED: "key.lua" "seed.lua";
     SERVICE: "stamp.lua" "service.lua";
     CLEAR: "stamp.lua" "clear.lua";
+    ACQUIRE: "lock.lua" "acquire.lua";
+    UNLOCK: "lock.lua" "unlock.lua";
 }
 
 #[cfg(feature = "limit")]
@@ -158,6 +162,11 @@ fn bytes(Token(token): Token) -> [u8; 16] {
 /// Milliseconds that Redis takes for an expiry.
 pub(super) fn expiry(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(LONGEST).clamp(1, LONGEST)
+}
+
+/// Zero says that there is no such time.
+fn not_after(time: Option<u64>) -> u64 {
+    time.map_or(0, |time| time.max(1))
 }
 
 fn yes_or_no(code: i64) -> Option<bool> {

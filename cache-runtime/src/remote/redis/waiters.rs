@@ -92,17 +92,26 @@ impl Waiter {
     /// at once when `gone` does: Redis is, and there is nothing to wait for.
     pub(crate) async fn changed(&mut self, gone: impl Future<Output = ()>) -> Reason {
         let pause = backoff::pause(PAUSES, self.polls, (self.waiters.random)());
+        self.changed_within(pause, gone).await.unwrap_or_else(|| {
+            self.polls += 1;
+            Reason::Poll
+        })
+    }
+
+    /// The same by a clock of the caller's: `None` when its time is over.
+    pub(crate) async fn changed_within(
+        &mut self,
+        time: Duration,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Reason> {
         let Some(changes) = &mut self.changes else {
-            return Reason::Poll;
+            return Some(Reason::Poll);
         };
-        match timeout(pause, race(changes.changed(), gone)).await {
+        match timeout(time, race(changes.changed(), gone)).await {
             // The sender is in the table as long as somebody waits.
-            Ok(Either::First(_)) => *changes.borrow_and_update(),
-            Ok(Either::Second(())) => Reason::Poll,
-            Err(_) => {
-                self.polls += 1;
-                Reason::Poll
-            }
+            Ok(Either::First(_)) => Some(*changes.borrow_and_update()),
+            Ok(Either::Second(())) => Some(Reason::Poll),
+            Err(_) => None,
         }
     }
 }

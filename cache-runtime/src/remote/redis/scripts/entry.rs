@@ -6,7 +6,7 @@ use redis::Cmd;
 
 use super::{
     Command, FILL, HOLD, INVALIDATE, LEASE, RELEASE, Rest, SEEN, SETTLE, Script, bytes, expiry,
-    yes_or_no,
+    not_after, yes_or_no,
 };
 use crate::remote::Token;
 
@@ -320,9 +320,4 @@ impl Command for Settle<'_> {
     fn size(&self) -> usize {
         256 + self.value.map_or(0, |(value, _)| value.len())
     }
-}
-
-/// Zero says that there is no such time.
-fn not_after(time: Option<u64>) -> u64 {
-    time.map_or(0, |time| time.max(1))
 }

@@ -6,6 +6,7 @@ mod judge;
 mod lease;
 #[cfg(feature = "limit")]
 mod limit;
+mod lock;
 mod read;
 mod store;
 
@@ -43,8 +44,8 @@ use crate::{
     blob::Compression,
     error::Error,
     remote::{
-        Answers, Ask, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps, Reason, Remote,
-        Reply, Settlement, TAGS, Tags, Token,
+        Acquired, Answers, Ask, Claim, Fill, Got, Hold, Lease, Leased, Memory, ReadOf, ReadStamps,
+        Reason, Remote, Reply, Settlement, TAGS, Tags, Token, Turns, Wish,
     },
     stats::RedisStats,
     sync::{Mutex, lock},
@@ -85,7 +86,7 @@ struct Inner {
     max_staleness: Duration,
     compression: Compression,
     late_grants: AtomicU64,
-    /// Counted by those who hold it: leases that are to be released on another connection.
+    /// Counted by those who hold it: leases and locks that are to be released on another connection.
     owed: Arc<()>,
 }
 
@@ -142,7 +143,7 @@ impl RedisTier {
         &self.inner.connection
     }
 
-    /// Leases that were granted after their callers had gone, and given back.
+    /// Leases and locks that were granted after their callers had gone, and given back.
     pub(crate) fn late_grants(&self) -> u64 {
         self.inner.late_grants.load(Relaxed)
     }
@@ -236,6 +237,18 @@ impl Remote for RedisTier {
     #[cfg(feature = "limit")]
     fn limit<'a>(&'a self, ask: crate::remote::Limiting<'a>) -> Reply<'a, crate::limit::Limited> {
         Box::pin(self.inner.limit(ask))
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired> {
+        Box::pin(self.inner.acquire(claim, wish))
+    }
+
+    fn unlock<'a>(&'a self, claim: &'a Claim) -> Reply<'a, bool> {
+        Box::pin(self.inner.unlock(claim))
+    }
+
+    fn turns(&self, claim: &Claim) -> Box<dyn Turns> {
+        self.inner.turns(claim)
     }
 
     fn clear(&self) -> Reply<'_, ()> {

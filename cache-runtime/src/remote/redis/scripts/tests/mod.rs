@@ -8,6 +8,7 @@ mod invalidate;
 mod lease;
 #[cfg(feature = "limit")]
 mod limit;
+mod lock;
 mod release;
 mod seed;
 mod service;
@@ -493,7 +494,9 @@ impl Entry {
 fn the_sha_is_the_one_the_server_has() {
     let mut connection = SERVER.connect();
     let of_entries = [&*LEASE, &FILL, &RELEASE, &INVALIDATE, &HOLD, &SETTLE, &SEED];
-    for script in of_entries.into_iter().chain([&*SERVICE, &CLEAR, &GCRA, &WINDOW]) {
+    for script in
+        of_entries.into_iter().chain([&*SERVICE, &CLEAR, &GCRA, &WINDOW, &ACQUIRE, &UNLOCK])
+    {
         let sha: String =
             redis::cmd("SCRIPT").arg("LOAD").arg(script.body).query(&mut connection).unwrap();
         assert_eq!(sha, script.sha);
@@ -565,6 +568,13 @@ fn what_is_no_answer_to_a_command_is_none() {
         assert_eq!(Gcra::answer(Value::Array(answer.clone())), None);
         assert_eq!(Window::answer(Value::Array(answer)), None);
     }
+    for numbers in [vec![0], vec![1], vec![1, -1], vec![2], vec![2, -1, 0], vec![2, 5], vec![5, 5]]
+    {
+        let answer = numbers.into_iter().map(int).collect::<Vec<_>>();
+        let answer = [answer[..1].to_vec(), vec![int(1)], answer[1..].to_vec()].concat();
+        assert_eq!(Acquire::answer(Value::Array(answer)), None);
+    }
+    assert_eq!(Unlock::answer(Value::Array(vec![int(2), int(1)])), None);
     assert_eq!(Invalidate::answer(Value::Array(vec![int(3), int(1)])), None);
     assert_eq!(Hold::answer(Value::Array(vec![int(3), int(1)])), None);
 }

@@ -58,7 +58,7 @@ fn at(now: u64, key: &str, rule: Rule, step: Step) -> Cmd {
 }
 
 /// A script that takes the time from its last two arguments.
-fn timed(script: &Script) -> String {
+pub(super) fn timed(script: &Script) -> String {
     let parts: Vec<_> = script.body.split("redis.call('TIME')").collect();
     assert_eq!(parts.len(), 2, "a script reads its clock once");
     parts.join("{ ARGV[#ARGV - 1], ARGV[#ARGV] }")
