@@ -50,7 +50,7 @@ pub mod __private {
         },
         change::{Change, cache_of},
         key::{KeyBytes, Nesting, Site, Tag},
-        lock::{LockSite, Locked, lock, lock_on},
+        lock::{LockSite, Locked, Run, lock, lock_on},
         remote::{
             Acquired, Answers, Ask, Claim, Fill, Found, Got, Hold, Lease, Leased, Memory, ReadOf,
             ReadStamps, Reason, Rejected, Remote, Reply, Seen, Settlement, Tags, Token, Turns,

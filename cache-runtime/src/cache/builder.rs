@@ -2,7 +2,7 @@ use std::{
     ffi::OsString,
     fmt,
     sync::{Arc, Weak, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{Cache, Inner, background::Background};
@@ -12,6 +12,7 @@ use crate::{
     counters::Functions,
     error::ConfigError,
     local::{Bound, Flights, Generations, Store, Trust},
+    lock::Queues,
     remote::{Remote, Renewals, Repairs},
 };
 
@@ -311,6 +312,7 @@ impl CacheBuilder {
             remote,
             renewals: Renewals::default(),
             repairs: Repairs::default(),
+            locks: Queues::new(micros_of_day()),
             unheld: AtomicU64::new(0),
             #[cfg(feature = "limit")]
             limits: std::sync::OnceLock::new(),
@@ -398,6 +400,12 @@ impl CacheBuilder {
         }
         Ok(builder)
     }
+}
+
+/// What the fences of locks without Redis begin with.
+fn micros_of_day() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(0)
 }
 
 /// The store numbers its entries with 32 bits.

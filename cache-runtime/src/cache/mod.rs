@@ -31,6 +31,7 @@ use crate::{
     error::{ConfigError, Error, InstallError},
     key::{Instance, KeyText},
     local::{Flights, Generations, Header, Named, Store, Trust},
+    lock::Queues,
     remote::{self, ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
 };
@@ -73,6 +74,7 @@ pub struct Inner {
     pub(crate) remote: Option<Arc<dyn Remote>>,
     pub(crate) renewals: Renewals,
     pub(crate) repairs: Repairs,
+    pub(crate) locks: Queues,
     unheld: AtomicU64,
     /// Made with the first limit.
     #[cfg(feature = "limit")]

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use super::{Lock, LockError};
+use super::{Lock, Run};
 use crate::{
     cache::{AsCache, Cache},
     key::{KeyBytes, KeyText},
@@ -67,14 +67,10 @@ impl Locked {
 
     /// Runs the body under the lock, and drops it when the lock is lost.
     ///
-    /// # Errors
-    ///
-    /// The lock was not taken, and nothing was run; or it was lost.
-    pub async fn run<F: Future>(self, body: F) -> Result<F::Output, LockError> {
-        let guard = self.lock.acquire(self.wait).await?;
-        let output = body.await;
-        let _ = guard.release().await;
-        Ok(output)
+    /// The error is why the body was not run, or not to its end.
+    pub fn run<F: Future>(self, body: F) -> Run<F> {
+        let Self { lock, wait } = self;
+        Run::new(async move { lock.acquire(wait).await }, body)
     }
 }
 

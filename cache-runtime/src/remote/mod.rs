@@ -16,6 +16,7 @@ mod tags;
 
 use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Weak, time::Duration};
 
+pub(crate) use backoff::Backoff;
 pub(crate) use gather::{Gather, Sent};
 pub(crate) use load::{
     Asked, Confirmed, Fetched, Read, confirm_old, encoded, fetch, fill, fingerprint, give_back, of,
