@@ -69,6 +69,7 @@ pub(super) struct Rest<T, V, E, R, F, B> {
     elements: Vec<T>,
     ways: Ways<T, V, E, R>,
     shared: Arc<Shared<V, E>>,
+    function: Function<T, R, F, B>,
     load: Option<F>,
     body: Option<(Pin<Box<B>>, Option<Counted>)>,
     gather: Option<Arc<Gather>>,
@@ -88,6 +89,22 @@ pub(super) struct Rest<T, V, E, R, F, B> {
     call: Option<Call>,
 }
 
+/// How the function is run: that `F` makes a `B`, and `B` an `R`, is known where a batch is made, and
+/// asked nowhere again. Of a batch in an `async` block rustc could not tell: it looks at what is in the
+/// block without the lifetimes, by which alone it knows whose future `B` is.
+struct Function<T, R, F, B> {
+    load: fn(F, Vec<T>) -> B,
+    poll: fn(Pin<&mut B>, &mut Context<'_>) -> Poll<R>,
+}
+
+impl<T, R, F, B> Copy for Function<T, R, F, B> {}
+
+impl<T, R, F, B> Clone for Function<T, R, F, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
 // Nothing of it is pinned but the body, in a box of its own.
 impl<T, V, E, R, K, P, F, B> Unpin for Loading<T, V, E, R, K, P, F, B> {}
 impl<T, V, E, R, F, B> Unpin for Rest<T, V, E, R, F, B> {}
@@ -97,8 +114,6 @@ where
     V: Clone + Send + Sync + 'static,
     K: Keep<V>,
     P: Rules<ElementShape<V, E, K>>,
-    F: FnOnce(Vec<T>) -> B,
-    B: Future<Output = R>,
 {
     pub(super) fn new(
         rest: Rest<T, V, E, R, F, B>,
@@ -237,6 +252,7 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
             elements: std::mem::take(&mut self.elements),
             ways: self.ways,
             shared: Arc::clone(&self.shared),
+            function: self.function,
             load: self.load.take(),
             body: self.body.take(),
             gather: self.gather.take(),
@@ -253,19 +269,18 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
     }
 }
 
-impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B>
-where
-    F: FnOnce(Vec<T>) -> B,
-    B: Future<Output = R>,
-{
+impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
     pub(super) fn new(elements: Vec<T>, ways: Ways<T, V, E, R>, load: F, calls: &[Call]) -> Self
     where
         V: Clone,
+        F: FnOnce(Vec<T>) -> B,
+        B: Future<Output = R>,
     {
         Self {
             elements,
             ways,
             shared: Shared::new(),
+            function: Function { load: |load, elements| load(elements), poll: B::poll },
             load: Some(load),
             body: None,
             gather: None,
@@ -326,7 +341,8 @@ where
             // Those that waited for others do so no more.
             let wanted = self.shared.wanted();
             let wanted = wanted.into_iter().filter_map(|at| self.elements.get(at));
-            let body = Box::pin(load(wanted.map(self.ways.clone).collect()));
+            let wanted = wanted.map(self.ways.clone).collect();
+            let body = Box::pin((self.function.load)(load, wanted));
             let is_counted = self.shared.is_counted();
             self.body = Some((body, self.call.as_ref().filter(|_| is_counted).map(Counted::begin)));
         }
@@ -371,10 +387,11 @@ where
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> bool {
         let scope = self.context(Stage::Runs);
+        let poll = self.function.poll;
         let Some((body, counted)) = &mut self.body else {
             return false;
         };
-        let poll = || scope.enter(|| body.as_mut().poll(cx));
+        let poll = || scope.enter(|| poll(body.as_mut(), cx));
         let (polled, is_denied) = denial::during(|| catch_unwind(AssertUnwindSafe(poll)));
         self.is_denied |= is_denied;
         let ran = match polled {
@@ -405,8 +422,6 @@ where
     V: Clone + Send + Sync + 'static,
     K: Keep<V>,
     P: Rules<ElementShape<V, E, K>>,
-    F: FnOnce(Vec<T>) -> B,
-    B: Future<Output = R>,
 {
     type Output = R;
 
@@ -553,8 +568,6 @@ where
     V: Clone + Send + Sync + 'static,
     K: Keep<V>,
     P: Rules<ElementShape<V, E, K>>,
-    F: FnOnce(Vec<T>) -> B,
-    B: Future<Output = R>,
 {
     fn calls(self: Pin<&mut Self>) -> &[Call] {
         &self.get_mut().calls
