@@ -412,8 +412,10 @@ pub(crate) fn serves_old(number: u16) -> bool {
 }
 
 /// Input: `app::Repo<u8>::list::{{closure}}`. Output: `app::Repo<u8>::list`.
+///
+/// The body of an `async fn` is a closure too, and a block in it another.
 pub(crate) fn function_of(path: &'static str) -> &'static str {
-    path.rsplit_once("::").map_or(path, |(function, _)| function)
+    path.trim_end_matches("::{{closure}}")
 }
 
 /// Input: `app::Repo<u8>::list<String>`, `<app::Repo<u8> as app::List>::list`.
