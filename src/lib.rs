@@ -2,7 +2,9 @@
 
 extern crate self as larder;
 
-pub use cache_macros::{KeyPart, cached, invalidates, updates};
+#[cfg(feature = "limit")]
+pub use cache_macros::rate_limited;
+pub use cache_macros::{KeyPart, cached, invalidates, locked, updates};
 #[doc(hidden)]
 pub use cache_runtime::__private;
 pub use cache_runtime::*;

@@ -5,5 +5,10 @@
 #[test]
 fn a_mistake_is_explained() {
     let cases = trybuild::TestCases::new();
-    cases.compile_fail("tests/ui/*/*.rs");
+    for of in ["cached", "invalidates", "key-part", "locked", "updates"] {
+        cases.compile_fail(format!("tests/ui/{of}/*.rs"));
+    }
+    if cfg!(feature = "limit") {
+        cases.compile_fail("tests/ui/rate_limited/*.rs");
+    }
 }

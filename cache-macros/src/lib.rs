@@ -806,6 +806,403 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::attribute("updates", args.into(), &item.into()).into()
 }
 
+/// Limits how often an async function runs.
+///
+/// ```
+/// use larder::{RateLimited, rate_limited};
+/// # use std::net::{IpAddr, Ipv4Addr};
+///
+/// #[derive(Debug)]
+/// enum LoginError {
+///     TooMany(RateLimited),
+///     WrongPassword,
+/// }
+///
+/// impl From<RateLimited> for LoginError {
+///     fn from(denial: RateLimited) -> Self {
+///         Self::TooMany(denial)
+///     }
+/// }
+///
+/// #[rate_limited(limit = 3, per = "1m", key = "login:{ip}")]
+/// async fn login(ip: IpAddr, password: &str) -> Result<(), LoginError> {
+///     // SELECT …
+/// #   if password == "1234" { Ok(()) } else { Err(LoginError::WrongPassword) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// for password in ["0000", "1111", "2222"] {
+///     assert!(matches!(login(ip, password).await, Err(LoginError::WrongPassword)));
+/// }
+/// let Err(LoginError::TooMany(denial)) = login(ip, "1234").await else { panic!() };
+/// assert_eq!((denial.limit, denial.remaining), (3, 0));
+/// # }
+/// ```
+///
+/// The function keeps its signature. It has to return a `Result` whose error can be made of a
+/// [`RateLimited`](struct.RateLimited.html) by `From`, as `anyhow::Error` and boxed errors can: a
+/// denial is an error that says when to come back, and has the headers for a response. It may be free, nested or generic, a
+/// method, an associated function, a method of a trait impl, or of an `#[async_trait]` impl. Needs the
+/// feature `limit`.
+///
+/// With Redis the limit is that of all processes with the same service together: one round trip, by
+/// the clock of the server. Without it, it is that of the process. Until it may pass, a call that was denied is
+/// denied again without a round trip.
+///
+/// What is admitted is counted, whatever the body then returns. A call that is dropped while it is
+/// being admitted may be counted, too. [`Limiter`](struct.Limiter.html) is the same without the
+/// attribute; it can also give back.
+///
+/// | option | value | default | meaning |
+/// |---|---|---|---|
+/// | [`limit`](#limit-and-per) | integer or expression | required | so many … |
+/// | [`per`](#limit-and-per) | time | required | … in so long |
+/// | [`key`](#key) | template | the function's path | each key has a limit of its own |
+/// | [`burst`](#burst) | integer | `limit` | so many may come at once |
+/// | [`algorithm`](#algorithm) | `"gcra"`, `"fixed_window"`, `"sliding_window"` | `"gcra"` | how it is counted |
+/// | [`wait`](#wait) | time | none | waits up to so long to be admitted |
+/// | [`when_down`](#when_down) | `"local"`, `"allow"`, `"deny"` | `"local"` | what holds while Redis is away |
+/// | [`cost`](#cost) | integer or expression | 1 | what a call counts |
+/// | [`cache`](#cache) | expression | the current one | which cache, and so which Redis |
+/// | [`crate`](#crate) | path | `::larder` | where this crate is |
+///
+/// A time is a whole number of seconds, or `"250ms"`, `"5s"`, `"5m"`, `"1h30m"`, `"7d"`; it is
+/// above zero. An expression is of type `u32`, over the arguments, and is evaluated with every call.
+///
+/// # `limit` and `per`
+///
+/// A limit that is an expression may differ from call to call. One of zero admits nobody.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// struct Plan { id: u64, searches: u32 }
+///
+/// #[rate_limited(limit = plan.searches, per = "1h", key = "search:{plan.id}")]
+/// async fn search(plan: &Plan, words: &str) -> Result<Vec<u64>, RateLimited> { Ok(vec![]) }
+/// ```
+///
+/// # `key`
+///
+/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment. It need not name
+/// all arguments: a limit is not a value. What it names is escaped, so that no caller can choose a text that is
+/// the key of another; a long key is as good as a short one.
+///
+/// Functions whose keys come out as the same text share the limit, if `algorithm` and `per` are the
+/// same, too. Without a key there is one limit for the function, by its path; each instance of a generic
+/// type or function has its own.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// struct Api { tenant: u32 }
+///
+/// impl Api {
+///     #[rate_limited(limit = 100, per = "1s", key = "api:{self.tenant}")]
+///     async fn read(&self, id: u64) -> Result<String, RateLimited> { Ok(id.to_string()) }
+///
+///     #[rate_limited(limit = 100, per = "1s", key = "api:{self.tenant}")]
+///     async fn write(&self, id: u64, text: String) -> Result<(), RateLimited> { Ok(()) }
+/// }
+///
+/// #[rate_limited(limit = 5, per = 1)]
+/// async fn send_mail(to: &str) -> Result<(), RateLimited> { Ok(()) }
+/// ```
+///
+/// # `burst`
+///
+/// Of `"gcra"`: how many may come at once after a pause. They come back one by one, each after `per` /
+/// `limit`, so that any time of the length `per` has at most `burst` + `limit` of them, and in the long run `limit`.
+/// Without it that is twice the limit; `burst = 1` spaces calls evenly and is the strictest.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// #[rate_limited(limit = 60, per = "1m", burst = 1)]
+/// async fn crawl(url: &str) -> Result<String, RateLimited> { Ok(url.to_owned()) }
+/// ```
+///
+/// # `algorithm`
+///
+/// - `"gcra"` is a bucket that fills evenly: see [`burst`](#burst). It is exact.
+/// - `"fixed_window"` counts from one full `per` of the clock to the next. Exact in each of these windows; a
+///   time of that length which lies across two of them may have twice the limit.
+/// - `"sliding_window"` adds the part of the window before that is not over yet, as if its calls had
+///   come evenly. They may not have: it is an approximation, which can be off by as much as a window is
+///   uneven.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// #[rate_limited(limit = 1000, per = "1d", key = "export:{user}", algorithm = "fixed_window")]
+/// async fn export(user: u64) -> Result<Vec<u8>, RateLimited> { Ok(vec![]) }
+/// ```
+///
+/// # `wait`
+///
+/// Without it, who may not pass is denied at once. With it, calls wait to be admitted, and in one process they are
+/// in the order that they came in. Who cannot be admitted in time is denied without waiting for that.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// #[rate_limited(limit = 10, per = 1, burst = 1, wait = "2s", key = "geocoder")]
+/// async fn locate(address: &str) -> Result<(f64, f64), RateLimited> { Ok((0.0, 0.0)) }
+/// ```
+///
+/// # `when_down`
+///
+/// What holds while Redis does not answer. A call loses no more to that than the builder's
+/// [`redis_budget`](struct.CacheBuilder.html#method.redis_budget).
+///
+/// - `"local"`: the same limit, in each process by itself and full at first. So a fleet of four has up to
+///   four times the limit.
+/// - `"allow"`: all pass.
+/// - `"deny"`: nobody does, and `retry_after` is a second.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// #[rate_limited(limit = 3, per = "1d", key = "sms:{number}", when_down = "deny")]
+/// async fn send_sms(number: &str) -> Result<(), RateLimited> { Ok(()) }
+/// ```
+///
+/// # `cost`
+///
+/// A call counts so many times. One that counts more than may ever come at once never passes; its `retry_after` is
+/// [`Duration::MAX`](std::time::Duration::MAX). One of zero always does.
+///
+/// ```
+/// # use larder::{RateLimited, rate_limited};
+/// #[rate_limited(limit = 1000, per = "1m", key = "import:{team}", cost = rows.len() as u32)]
+/// async fn import(team: u64, rows: &[String]) -> Result<usize, RateLimited> { Ok(rows.len()) }
+/// ```
+///
+/// # `cache`
+///
+/// An expression of type `Cache`, `&Cache` or `Arc<Cache>`: limits are kept where its entries are.
+///
+/// ```
+/// # use larder::{Cache, RateLimited, rate_limited};
+/// struct Api { cache: Cache }
+///
+/// impl Api {
+///     #[rate_limited(limit = 100, per = 1, key = "api", cache = self.cache)]
+///     async fn read(&self) -> Result<u64, RateLimited> { Ok(0) }
+/// }
+/// ```
+///
+/// # `crate`
+///
+/// For a manifest that names this crate otherwise (`pantry = { package = "larder", … }`):
+/// `crate = ::pantry`.
+///
+/// # Other attributes
+///
+/// Attributes of this crate stand together and nest as they are read, the topmost outermost. This one may
+/// stand anywhere among them, and more than once:
+///
+/// - **above** [`#[cached]`](attr.cached.html) it limits how often the call is awaited, hits too. The
+///   call is still a [`Cached`](struct.Cached.html), and its verbs are free: `peek`, `put` and `invalidate`
+///   are never limited; `refresh`, `uncached` and `with_source` are, as awaiting is;
+/// - **below** it, it limits how often the function runs. A denial is then an error of the function: it is not
+///   stored, [`stale_if_error`](attr.cached.html#stale_if_error) serves the old value instead, and callers that
+///   waited for the run ask for themselves;
+/// - above [`#[locked]`](attr.locked.html) it keeps callers from waiting for the lock, below it counts those that have it;
+/// - above [`#[invalidates]`](attr.invalidates.html), what is denied changes nothing. Below it, a
+///   denial is an `Err` of the function.
+///
+/// Attributes that wrap the body (`#[tracing::instrument]`) go **above** all of them. Below may stand only
+/// what leaves the body alone (docs, lints, `cfg`, `must_use`, …).
+///
+/// ```
+/// # use larder::{RateLimited, cached, rate_limited};
+/// /// A hundred calls a second, and ten runs.
+/// #[rate_limited(limit = 100, per = 1, key = "quotes:{user}")]
+/// #[cached(ttl = 5, stale_if_error = "1h", key = "quote:{share}", skip(user))]
+/// #[rate_limited(limit = 10, per = 1)]
+/// async fn quote(user: u64, share: String) -> Result<u64, RateLimited> { Ok(share.len() as u64) }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(quote(1, "ACME".to_owned()).await, Ok(4));
+/// assert_eq!(quote(2, "ACME".to_owned()).peek().await, Some(Ok(4)));
+/// # }
+/// ```
+#[proc_macro_attribute]
+pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute("rate_limited", args.into(), &item.into()).into()
+}
+
+/// Runs an async function once at a time, in all of a fleet.
+///
+/// ```
+/// use larder::{LockError, locked};
+///
+/// #[derive(Debug)]
+/// enum BillingError {
+///     Busy(LockError),
+///     Closed,
+/// }
+///
+/// impl From<LockError> for BillingError {
+///     fn from(error: LockError) -> Self {
+///         Self::Busy(error)
+///     }
+/// }
+///
+/// #[locked(key = "billing:{month}", wait = "5s")]
+/// async fn bill(month: u32) -> Result<u32, BillingError> {
+///     // SELECT … INSERT …
+/// #   if month > 12 { Err(BillingError::Closed) } else { Ok(month) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BillingError> {
+/// let (first, second) = tokio::join!(bill(11), bill(11));     // one after the other
+/// # first?;
+/// # second?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The function keeps its signature. It has to return a `Result` whose error can be made of a
+/// [`LockError`](enum.LockError.html) by `From`, as `anyhow::Error` and boxed errors can. It may be
+/// free, nested or generic, a method, an associated function, a method of a trait impl, or of an
+/// `#[async_trait]` impl.
+///
+/// With Redis the lock is that of all processes with the same service. Without it, it is that of the process.
+/// [`Lock`](struct.Lock.html) is the same without the attribute: `Lock::new(&cache, "billing:11")` is the lock
+/// above.
+///
+/// # What it is good for
+///
+/// It saves work that is not worth doing twice. **It is no proof that nobody else is at it:** a process that is
+/// frozen for longer than its lease, and a Redis that fails over to a replica which has not heard of the lock,
+/// can leave two holders, as with any lock that expires. Where that does harm, give the
+/// [fence](#the-fence) to the resource, and let it refuse smaller ones.
+///
+/// | option | value | default | meaning |
+/// |---|---|---|---|
+/// | [`key`](#key) | template | required | names the lock |
+/// | [`lease`](#lease) | time, 1 s at least | 10 s | how long it outlives a process that dies |
+/// | [`wait`](#wait) | time | none | waits up to so long for it |
+/// | [`cache`](#cache) | expression | the current one | which cache, and so which Redis |
+/// | [`crate`](#crate) | path | `::larder` | where this crate is |
+///
+/// A time is a whole number of seconds, or `"250ms"`, `"5s"`, `"5m"`, `"1h30m"`, `"7d"`; it is
+/// above zero.
+///
+/// # `key`
+///
+/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment; it may be a literal
+/// alone. It need not name all arguments. Functions whose keys come out as the same text have one lock.
+/// A function that is locked and calls itself, or another with that lock, waits for itself in vain.
+///
+/// ```
+/// # use larder::{LockError, locked};
+/// struct Stock { shop: u32 }
+///
+/// impl Stock {
+///     #[locked(key = "stock:{self.shop}:{sku}")]
+///     async fn take(&self, sku: u64, pieces: u32) -> Result<u32, LockError> { Ok(pieces) }
+/// }
+///
+/// #[locked(key = "nightly")]
+/// async fn nightly() -> Result<(), LockError> { Ok(()) }
+/// ```
+///
+/// # `lease`
+///
+/// The lock is renewed at a third of it for as long as the body runs, however long that is; so this is how
+/// long others wait after a process has died with it. If it cannot be renewed in time, it is lost:
+/// **the body is dropped** where it awaits, and the function returns
+/// [`LockError::Lost`](enum.LockError.html). What the body has done until then stands. Code that blocks the
+/// thread is not stopped by anything, and is not renewed either if it blocks all threads.
+///
+/// A body that returns gives the lock back before the function does; one that panics or is dropped gives it back in
+/// the background.
+///
+/// ```
+/// # use larder::{LockError, locked};
+/// #[locked(key = "reindex:{shard}", lease = 30)]
+/// async fn reindex(shard: u32) -> Result<(), LockError> { Ok(()) }
+/// ```
+///
+/// # `wait`
+///
+/// Without it, a lock that somebody has is [`LockError::TimedOut`](enum.LockError.html) at once. With it, calls wait, in the order
+/// that they came in. While Redis is away, a call without it is
+/// [`LockError::Unavailable`](enum.LockError.html) within the builder's
+/// [`redis_budget`](struct.CacheBuilder.html#method.redis_budget), and one with it tries for as long as it
+/// waits: it is never the process's own lock instead.
+///
+/// ```
+/// # use larder::{LockError, locked};
+/// #[locked(key = "seats:{event}", wait = "2s")]
+/// async fn reserve(event: u64, seats: u32) -> Result<(), LockError> { Ok(()) }
+/// ```
+///
+/// # The fence
+///
+/// [`larder::fence()`](fn.fence.html) is a number in the body that is larger than that of anybody who had the
+/// lock before. It is known to the task that the body is on, and not on tasks that it spawns.
+///
+/// ```
+/// # use larder::{LockError, locked};
+/// #[locked(key = "ledger:{account}")]
+/// async fn book(account: u64, cents: i64) -> Result<u64, LockError> {
+///     let fence = larder::fence().unwrap_or_default();
+///     // UPDATE … SET fence = $fence WHERE … AND fence <= $fence
+///     Ok(fence)
+/// }
+/// ```
+///
+/// # `cache`
+///
+/// An expression of type `Cache`, `&Cache` or `Arc<Cache>`: locks are kept where its entries are.
+///
+/// ```
+/// # use larder::{Cache, LockError, locked};
+/// struct Jobs { cache: Cache }
+///
+/// impl Jobs {
+///     #[locked(key = "job:{id}", cache = self.cache)]
+///     async fn run(&self, id: u64) -> Result<(), LockError> { Ok(()) }
+/// }
+/// ```
+///
+/// # `crate`
+///
+/// For a manifest that names this crate otherwise (`pantry = { package = "larder", … }`):
+/// `crate = ::pantry`.
+///
+/// # Other attributes
+///
+/// Attributes of this crate stand together and nest as they are read, the topmost outermost. This one may
+/// stand anywhere among them, and more than once: then the locks are taken from the topmost down, and two
+/// functions that take them in different orders can wait for each other until `wait` is over.
+///
+/// - **Above** [`#[cached]`](attr.cached.html) it locks the awaiting of the call, hits too. The call is
+///   still a [`Cached`](struct.Cached.html), and its verbs are free: `peek`, `put` and `invalidate` take no
+///   lock; `refresh`, `uncached` and `with_source` do, as awaiting does;
+/// - **below** it, it locks the run. (That one run of a fleet fills an entry needs no lock; this is for runs of
+///   several entries.) A lock that is not had is an error of the function:
+///   [`stale_if_error`](attr.cached.html#stale_if_error) serves the old value;
+/// - above [`#[invalidates]`](attr.invalidates.html) the lock is kept until the entries are gone; below,
+///   it is given back before.
+///
+/// Attributes that wrap the body (`#[tracing::instrument]`) go **above** all of them. Below may stand only
+/// what leaves the body alone (docs, lints, `cfg`, `must_use`, …).
+///
+/// ```
+/// # use larder::{LockError, cached, invalidates, locked};
+/// # #[cached(ttl = 60, key = "free:{event}")] async fn free_seats(event: u64) -> u32 { 0 }
+/// #[locked(key = "seats:{event}", wait = "2s")]
+/// #[invalidates(free_seats(event))]
+/// async fn reserve(event: u64, seats: u32) -> Result<(), LockError> { Ok(()) }
+/// ```
+#[proc_macro_attribute]
+pub fn locked(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute("locked", args.into(), &item.into()).into()
+}
+
 /// Makes a struct or an enum part of a cache key, by all of its fields.
 ///
 /// A struct with one unnamed field is its field. A type parameter has to be a key part itself.

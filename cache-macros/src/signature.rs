@@ -90,7 +90,8 @@ impl Function {
     fn output(&self) -> Option<(Asyncness, TokenStream, Span)> {
         match &self.sig.output {
             ReturnType::Default if self.sig.asyncness.is_some() => {
-                Some((Asyncness::Native, quote::quote!(()), self.sig.ident.span()))
+                let span = self.sig.ident.span();
+                Some((Asyncness::Native, quote::quote_spanned!(span=> ()), span))
             }
             ReturnType::Type(_, ty) if self.sig.asyncness.is_some() => {
                 Some((Asyncness::Native, ty.to_token_stream(), ty.span()))

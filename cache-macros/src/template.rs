@@ -20,6 +20,10 @@ pub(crate) struct Template {
 pub(crate) enum Of {
     Key,
     Tag,
+    /// The key of a `#[rate_limited]`.
+    Limit,
+    /// The key of a `#[locked]`.
+    Lock,
 }
 
 /// `{id}`, `{self.tenant}`, `{T}`
@@ -69,12 +73,15 @@ impl Template {
         let starts_with_literal = !matches!(template.pieces.chars().next(), None | Some(':'))
             && !template.pieces.starts_with("{}");
         if !starts_with_literal {
-            let message = match of {
-                Of::Key => "a key starts with a literal segment; write for example `\"user:{id}\"`",
-                Of::Tag => {
-                    "a tag starts with a literal segment; write for example `\"team:{team}\"`"
-                }
+            let (what, example) = match of {
+                Of::Key => ("key", "user:{id}"),
+                Of::Tag => ("tag", "team:{team}"),
+                Of::Limit => ("key", "login:{ip}"),
+                Of::Lock => ("key", "job:{id}"),
             };
+            let message = format_args!(
+                "a {what} starts with a literal segment; write for example `\"{example}\"`"
+            );
             return Err(syn::Error::new(template.literal.span(), message));
         }
         Ok(template)

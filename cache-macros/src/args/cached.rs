@@ -72,7 +72,7 @@ const KEY_TAKES: &str = "`key` takes a template; write for example `key = \"user
 
 const TAGS_TAKE: &str = "`tags` takes templates; write for example `tags(\"team:{team}\")`";
 
-const OPTIONS: [&str; 20] = [
+pub(super) const OPTIONS: [&str; 20] = [
     "ttl",
     "jitter",
     "key",

@@ -51,8 +51,8 @@ pub(crate) struct UpdatesArgs {
 
 const TAG_TAKES: &str = "`tag` takes one template; write for example `tag(\"team:{team}\")`";
 
-const INVALIDATES: [&str; 5] = ["hold", "hold_required", "on", "cache", "crate"];
-const UPDATES: [&str; 2] = ["value", "crate"];
+pub(super) const INVALIDATES: [&str; 5] = ["hold", "hold_required", "on", "cache", "crate"];
+pub(super) const UPDATES: [&str; 2] = ["value", "crate"];
 
 impl InvalidatesArgs {
     /// `at` is the attribute, for what is missing in it.

@@ -4,6 +4,8 @@ mod cached;
 mod change;
 mod each;
 mod freshness;
+mod limited;
+mod locked;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -18,6 +20,8 @@ pub(crate) use cached::{CachedArgs, Detached, Jitter, Local, Ttl};
 pub(crate) use change::{After, Before, InvalidatesArgs, UpdatesArgs, head};
 pub(crate) use each::Each;
 pub(crate) use freshness::Freshness;
+pub(crate) use limited::{Count, Number, RateLimitedArgs};
+pub(crate) use locked::LockedArgs;
 
 use crate::errors::{Errors, did_you_mean, nearest};
 
@@ -67,8 +71,15 @@ impl Names {
     fn take(&mut self, name: &Ident, errors: &mut Errors) -> bool {
         let text = name.to_string();
         if !self.known.contains(&text.as_str()) {
-            let near = nearest(&text, self.known.iter().copied());
-            let hint = did_you_mean(near);
+            let owner = owner(&text);
+            let near = match owner {
+                Some(_) => None,
+                None => nearest(&text, self.known.iter().copied()),
+            };
+            let hint = match owner {
+                Some(owner) => format!("; it belongs in `#[{owner}]`"),
+                None => did_you_mean(near),
+            };
             errors.at(name.span(), format_args!("unknown option `{text}`{hint}"));
             self.meant.extend(near);
             return false;
@@ -84,6 +95,20 @@ impl Names {
     fn were_meant(&self, name: &str) -> bool {
         self.given.iter().any(|given| given == name) || self.meant.contains(&name)
     }
+}
+
+/// The attribute that has an option which no other has.
+fn owner(option: &str) -> Option<&'static str> {
+    let all: [(&str, &[&str]); 5] = [
+        ("cached", &cached::OPTIONS),
+        ("invalidates", &change::INVALIDATES),
+        ("updates", &change::UPDATES),
+        ("rate_limited", &limited::OPTIONS),
+        ("locked", &locked::OPTIONS),
+    ];
+    let mut owners = all.into_iter().filter(|(_, options)| options.contains(&option));
+    let (owner, _) = owners.next()?;
+    owners.next().is_none().then_some(owner)
 }
 
 /// Splits at the commas. What cannot be parsed is an error, and the next piece goes on.
@@ -253,12 +278,66 @@ fn dur(option: &str, value: &Expr) -> syn::Result<Dur> {
         let instead = match option {
             "ttl" => "leave the attribute out, or use `uncached()`",
             "max_wait" => "leave it out, for `stale` does not wait",
+            "per" => "write for example `per = \"1m\"`",
             _ => "leave it out",
         };
         let message = format_args!("`{option}` is zero; {instead}");
         return Err(syn::Error::new_spanned(value, message));
     }
     Ok(Dur { millis, span: value.span() })
+}
+
+/// `10`. Not zero, and nothing but digits: so there is no doubt of what it says.
+fn number(option: &str, value: &Expr) -> syn::Result<Number> {
+    let refused = |message: &str| Err(syn::Error::new_spanned(value, message));
+    let Expr::Lit(ExprLit { lit: Lit::Int(digits), .. }) = value else {
+        return refused(&format!(
+            "`{option}` takes a whole number above zero; write for example `{option} = 10`"
+        ));
+    };
+    if !digits.suffix().is_empty() {
+        let digits = digits.base10_digits();
+        return refused(&format!(
+            "`{option}` takes a number without a suffix; write `{option} = {digits}`"
+        ));
+    }
+    match digits.base10_parse() {
+        Ok(0) => refused(match option {
+            "burst" => {
+                "`burst` is zero and lets nothing pass; write `burst = 1` to space calls evenly"
+            }
+            "cost" => "`cost` is zero and limits nothing; leave it out to count each call once",
+            _ => "`limit` is zero and lets nothing pass; write for example `limit = 10`",
+        }),
+        Ok(number) => Ok(Number { value: number, span: digits.span() }),
+        Err(_) => {
+            let most = u32::MAX;
+            refused(&format!("`{option}` is above {most}, and no limit is; write a smaller one"))
+        }
+    }
+}
+
+/// `"gcra"`: one of these names, and what it stands for.
+fn one_of(
+    option: &str,
+    value: &Expr,
+    names: &[(&'static str, &'static str); 3],
+) -> syn::Result<&'static str> {
+    let [first, second, third] = names.map(|(name, _)| name);
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+        let message =
+            format_args!("`{option}` takes `\"{first}\"`, `\"{second}\"` or `\"{third}\"`");
+        return Err(syn::Error::new_spanned(value, message));
+    };
+    let text = text.value();
+    if let Some((_, meaning)) = names.iter().find(|(name, _)| *name == text) {
+        return Ok(meaning);
+    }
+    let instead = match nearest(&text, [first, second, third]) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("use `{first}`, `{second}` or `{third}`"),
+    };
+    Err(syn::Error::new_spanned(value, format_args!("`{option}` cannot be `{text}`; {instead}")))
 }
 
 fn too_long(value: &Expr) -> syn::Error {
@@ -293,6 +372,15 @@ fn written(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_of_one_attribute_has_an_owner() {
+        assert_eq!(owner("ttl"), Some("cached"));
+        assert_eq!(owner("burst"), Some("rate_limited"));
+        assert_eq!(owner("lease"), Some("locked"));
+        assert_eq!(owner("wait"), None);
+        assert_eq!(owner("colour"), None);
+    }
 
     #[test]
     fn a_time_is_a_sum_of_numbers_with_units() {

@@ -5,6 +5,7 @@ use syn::{Path, spanned::Spanned as _};
 use super::{
     at_output,
     batch::{elements_and_key, load},
+    guard::{Guard, above},
     handle::Handle,
     parts::Parts,
     run::{check_leaving, or_run},
@@ -35,12 +36,14 @@ use crate::{
 ///     __call.or_else(async move { … })
 /// }
 /// ```
+/// Guards above it are in front of the call: `__call.or_else(…).guarded(…)`.
 pub(super) fn expand(
     args: &CachedArgs,
     krate: &Path,
     function: &Function,
     shape: &Shape,
     run: &TokenStream,
+    guards: &[Guard],
     errors: &mut Errors,
 ) -> TokenStream {
     let each = args.each.as_ref();
@@ -64,7 +67,8 @@ pub(super) fn expand(
     }
     let key = Key { template: template.as_ref(), tags: &tags, shape: of_key };
     let call = call(args, krate, &key, elements.as_ref());
-    emit(args, krate, function, shape, elements.as_ref(), &call, run)
+    let of_call = OfCall { call: &call, run, guards };
+    emit(args, krate, function, shape, elements.as_ref(), &of_call)
 }
 
 /// What a key is made of.
@@ -74,15 +78,23 @@ struct Key<'a> {
     shape: &'a Shape,
 }
 
+/// What a call is, and what it runs.
+struct OfCall<'a> {
+    call: &'a TokenStream,
+    run: &'a TokenStream,
+    /// What stands in front of it.
+    guards: &'a [Guard],
+}
+
 fn emit(
     args: &CachedArgs,
     krate: &Path,
     function: &Function,
     shape: &Shape,
     elements: Option<&Elements>,
-    call: &TokenStream,
-    run: &TokenStream,
+    of_call: &OfCall<'_>,
 ) -> TokenStream {
+    let OfCall { call, run, guards } = of_call;
     let Function { attrs, vis, sig, body } = function;
     let at_output = at_output(shape);
     let or_run = or_run(args, function, elements, shape);
@@ -94,7 +106,8 @@ fn emit(
         quote_spanned!(body.span()=> async move { #run })
     };
     let at_run = Span::mixed_site().located_at(or_run.span());
-    let call_and_run = quote_spanned!(at_run=> __call.#or_run(#run));
+    let (taken, guarded) = above(guards);
+    let call_and_run = quote_spanned!(at_run=> __call.#or_run(#run) #guarded);
     let value = match shape.asyncness {
         Asyncness::Native => {
             sig.asyncness = None;
@@ -112,6 +125,7 @@ fn emit(
         #[allow(refining_impl_trait, clippy::manual_async_fn)]
         #inline
         #vis #sig {
+            #taken
             #[allow(clippy::used_underscore_binding)]
             let __call = #call;
             #value

@@ -1,8 +1,8 @@
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{ExprClosure, Path, ReturnType, parse_quote_spanned, spanned::Spanned};
+use quote::{quote, quote_spanned};
+use syn::{ExprClosure, Path, ReturnType, parse_quote_spanned, spanned::Spanned as _};
 
-use super::{at_output, parts::Parts};
+use super::{at, at_output, parts::Parts, private};
 use crate::{
     args::{After, Before, InvalidatesArgs, Tpl, UpdatesArgs},
     check::check_names,
@@ -64,7 +64,7 @@ pub(super) fn invalidates(
         .cache
         .iter()
         .map(|cache| {
-            let private = self::private(krate, at(cache));
+            let private = super::private(krate, at(cache));
             let given = quote_spanned!(cache.span()=> &#cache);
             let cache = quote_spanned!(at(cache)=> #private::cache_of(#given));
             quote_spanned!(Span::mixed_site()=> let __cache = #cache;)
@@ -97,7 +97,7 @@ pub(super) fn invalidates(
     }
     let begin = if let Some(required) = args.hold_required {
         let span = Span::mixed_site().located_at(required);
-        let private = self::private(krate, span);
+        let private = super::private(krate, span);
         let unheld = quote_spanned!(span=> #private::unheld(__error));
         quote_spanned!(Span::mixed_site()=>
             if let ::core::result::Result::Err(__error) = __change.begin_required().await {
@@ -193,7 +193,7 @@ pub(super) fn updates(
 ) -> TokenStream {
     // Without one there is an error about it already.
     let Some(target) = &args.target else { return run.clone() };
-    let private = |span| private(krate, span);
+    let private = |span| super::private(krate, span);
     let take = quote_spanned!(at(target)=> __change.updates(#target));
     let change = private(Span::mixed_site());
     let before = quote_spanned!(Span::mixed_site()=>
@@ -256,18 +256,4 @@ fn around(
         }
         __output
     )
-}
-
-/// Where the runtime is, all of it at one span: an error about a path is at all of the path.
-fn private(krate: &Path, span: Span) -> TokenStream {
-    let path = krate.to_token_stream().into_iter().map(|mut token| {
-        token.set_span(span.resolved_at(token.span()));
-        token
-    });
-    quote_spanned!(span=> #(#path)*::__private)
-}
-
-/// At an expression of the user: there is the error if it is not what it has to be.
-fn at(expr: &impl Spanned) -> Span {
-    Span::mixed_site().located_at(expr.span())
 }

@@ -4,7 +4,7 @@ use syn::{Attribute, Meta, Path};
 
 use super::Handle;
 use crate::{
-    args::{CachedArgs, InvalidatesArgs, UpdatesArgs},
+    args::{CachedArgs, InvalidatesArgs, LockedArgs, RateLimitedArgs, UpdatesArgs},
     check::{check_settings, check_targets},
     errors::Errors,
     signature::{Function, Shape},
@@ -24,6 +24,8 @@ pub(super) enum Args {
     Cached(CachedArgs),
     Invalidates(InvalidatesArgs),
     Updates(UpdatesArgs),
+    RateLimited(RateLimitedArgs),
+    Locked(LockedArgs),
 }
 
 /// All attributes of this crate on a function. They nest as they are read: the topmost is the
@@ -31,7 +33,7 @@ pub(super) enum Args {
 pub(super) struct Layers(Vec<Layer>);
 
 /// The attributes of this crate, by their last path segment.
-const OURS: [&str; 3] = ["cached", "invalidates", "updates"];
+const OURS: [&str; 5] = ["cached", "invalidates", "updates", "rate_limited", "locked"];
 
 impl Layers {
     /// The attribute that is expanded, and those of this crate that stand below it, which leave
@@ -61,6 +63,7 @@ impl Layers {
         function.attrs = others;
         let layers = Self(layers);
         layers.check_order(errors);
+        layers.check_guards(errors);
         layers.use_below(function);
         layers
     }
@@ -73,8 +76,15 @@ impl Layers {
     pub(super) fn handle(&self) -> Option<Handle> {
         self.iter().find_map(|layer| match &layer.args {
             Args::Cached(args) => Some(Handle::of(args)),
-            Args::Invalidates(_) | Args::Updates(_) => None,
+            Args::Invalidates(_) | Args::Updates(_) | Args::RateLimited(_) | Args::Locked(_) => {
+                None
+            }
         })
+    }
+
+    /// What stands above one of them.
+    pub(super) fn above(&self, at: usize) -> impl Iterator<Item = &Args> {
+        self.0[..at].iter().map(|layer| &layer.args)
     }
 
     /// One that says where this crate is says it for all.
@@ -83,6 +93,8 @@ impl Layers {
             Args::Cached(args) => args.krate.as_ref(),
             Args::Invalidates(args) => args.krate.as_ref(),
             Args::Updates(args) => args.krate.as_ref(),
+            Args::RateLimited(args) => args.krate.as_ref(),
+            Args::Locked(args) => args.krate.as_ref(),
         })
     }
 
@@ -98,10 +110,11 @@ impl Layers {
     }
 
     /// What changes the cache does so when the function runs, and a call of a cached function does
-    /// not run it each time.
+    /// not run it each time. A guard may stand anywhere: above, it is in front of each call.
     fn check_order(&self, errors: &mut Errors) {
         let Some(cached) = self.iter().position(Layer::is_cached) else { return };
-        for Layer { name, at, .. } in &self.0[..cached] {
+        let changes = self.0[..cached].iter().filter(|layer| layer.is_change());
+        for Layer { name, at, .. } in changes {
             let message = format_args!(
                 "`#[{name}]` goes below `#[cached]`, so that it acts when the function runs"
             );
@@ -109,6 +122,27 @@ impl Layers {
         }
         for again in self.0[cached + 1..].iter().filter(|layer| layer.is_cached()) {
             errors.on(&again.at, "`#[cached]` is already applied to this function");
+        }
+    }
+
+    /// Two guards that are one to the runtime: a limit would count a call twice, and who has a lock wait
+    /// for it.
+    fn check_guards(&self, errors: &mut Errors) {
+        for (at, layer) in self.iter().enumerate() {
+            let before = &self.0[..at];
+            match &layer.args {
+                Args::RateLimited(args) if before.iter().any(|other| other.is_limit(args)) => {
+                    let message = "a `#[rate_limited]` above has the same key, `per` and \
+                                   algorithm, and would count each call twice; give this one \
+                                   another `key`";
+                    errors.on(&layer.at, message);
+                }
+                Args::Locked(args) if before.iter().any(|other| other.is_lock(args)) => {
+                    let message = "a `#[locked]` above holds this lock already; remove one of them";
+                    errors.on(&layer.at, message);
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -134,9 +168,23 @@ impl Layer {
                 Args::Invalidates(args)
             }
             "updates" => Args::Updates(UpdatesArgs::parse(args, &at, args_of_function, errors)),
+            "rate_limited" => Args::RateLimited(RateLimitedArgs::parse(args, &at, errors)),
+            "locked" => Args::Locked(LockedArgs::parse(args, &at, errors)),
             other => unreachable!("`{other}` is no attribute of this crate"),
         };
         Self { name, at, args }
+    }
+
+    fn is_change(&self) -> bool {
+        matches!(self.args, Args::Invalidates(_) | Args::Updates(_))
+    }
+
+    fn is_limit(&self, args: &RateLimitedArgs) -> bool {
+        matches!(&self.args, Args::RateLimited(own) if own.is(args))
+    }
+
+    fn is_lock(&self, args: &LockedArgs) -> bool {
+        matches!(&self.args, Args::Locked(own) if own.is(args))
     }
 
     fn is_cached(&self) -> bool {

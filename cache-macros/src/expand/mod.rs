@@ -3,6 +3,7 @@
 mod batch;
 mod cached;
 mod change;
+mod guard;
 mod handle;
 mod key_part;
 mod layer;
@@ -11,8 +12,8 @@ mod run;
 mod site;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{Path, parse_quote};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Path, parse_quote, spanned::Spanned};
 
 use crate::{
     check::check_below,
@@ -20,6 +21,7 @@ use crate::{
     fallback,
     signature::{Asyncness, Function, Shape},
 };
+use guard::Guard;
 use layer::{Args, Layers};
 
 pub(crate) use handle::Handle;
@@ -69,19 +71,40 @@ fn expand(
     errors: &mut Errors,
 ) -> TokenStream {
     let mut run = body(function, shape);
-    for layer in layers.iter().rev() {
+    for (at, layer) in layers.iter().enumerate().rev() {
         run = match &layer.args {
-            // The outermost, for there is an error if it is not.
+            // Above it are guards alone, or there is an error about what else is.
             Args::Cached(args) => {
-                return cached::expand(args, krate, function, shape, &run, errors);
+                let guards = guards(layers.above(at), krate, function, shape, errors);
+                return cached::expand(args, krate, function, shape, &run, &guards, errors);
             }
             Args::Invalidates(args) => {
                 change::invalidates(args, krate, function, shape, &run, errors)
             }
             Args::Updates(args) => change::updates(args, krate, function, shape, &run),
+            Args::RateLimited(args) => {
+                Guard::limit(args, krate, function, shape, errors).around(&run)
+            }
+            Args::Locked(args) => Guard::lock(args, krate, function, shape, errors).around(&run),
         };
     }
     in_place(function, shape, &run)
+}
+
+/// The guards among layers, which are in the order that they are read in.
+fn guards<'a>(
+    layers: impl Iterator<Item = &'a Args>,
+    krate: &Path,
+    function: &Function,
+    shape: &Shape,
+    errors: &mut Errors,
+) -> Vec<Guard> {
+    let guards = layers.filter_map(|args| match args {
+        Args::RateLimited(args) => Some(Guard::limit(args, krate, function, shape, errors)),
+        Args::Locked(args) => Some(Guard::lock(args, krate, function, shape, errors)),
+        Args::Cached(_) | Args::Invalidates(_) | Args::Updates(_) => None,
+    });
+    guards.collect()
 }
 
 /// The body of the function, as statements of an async block.
@@ -130,4 +153,18 @@ pub(crate) fn typed(shape: &Shape) -> Option<TokenStream> {
             return __output;
         }
     ))
+}
+
+/// Where the runtime is, all of it at one span: an error about a path is at all of the path.
+fn private(krate: &Path, span: Span) -> TokenStream {
+    let path = krate.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(span.resolved_at(token.span()));
+        token
+    });
+    quote_spanned!(span=> #(#path)*::__private)
+}
+
+/// At an expression of the user: there is the error if it is not what it has to be.
+fn at(expr: &impl Spanned) -> Span {
+    Span::mixed_site().located_at(expr.span())
 }

@@ -5,7 +5,9 @@
 mod tests {
     use std::collections::HashMap;
 
-    use larder::{cached, invalidates, updates, Cache, KeyPart};
+    use larder::{
+        cached, invalidates, locked, rate_limited, updates, Cache, KeyPart, LockError, RateLimited,
+    };
 
     struct Repo {
         tenant: u32,
@@ -135,6 +137,67 @@ mod tests {
             assert!(repo.list("A", 1).peek().await.is_some());
         };
         Cache::memory().scope(add).await;
+    }
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Failed {
+        Limit,
+        Lock,
+    }
+
+    impl From<RateLimited> for Failed {
+        fn from(_: RateLimited) -> Self {
+            Self::Limit
+        }
+    }
+
+    impl From<LockError> for Failed {
+        fn from(_: LockError) -> Self {
+            Self::Lock
+        }
+    }
+
+    impl Repo {
+        #[rate_limited(limit = self.tenant, per = "1h", key = "turn:{self.tenant}:{key}:{x}")]
+        #[locked(key = "turn:{self.tenant}:{key}")]
+        async fn turn<'a>(&mut self, key: &'a str, x: impl KeyPart) -> Result<&'a str, Failed> {
+            let _ = x;
+            self.tenant += 1;
+            Ok(&key[1..])
+        }
+
+        #[rate_limited(limit = 2, per = "1h", key = "find:{self.tenant}", cost = key.len() as u32)]
+        #[locked(key = "find:{key}")]
+        #[cached(ttl = 60, key = "find:{self.tenant}:{key}")]
+        #[locked(key = "run:{key}")]
+        #[rate_limited(limit = 1, per = "1h")]
+        async fn find(&self, key: &str) -> Result<usize, Failed> {
+            Ok(key.len())
+        }
+
+        #[rate_limited(limit = 2, per = "1h", cost = keys.len() as u32)]
+        #[cached(ttl = 60, key = "load:{self.tenant}:{key}", each(key in keys))]
+        #[locked(key = "load:{self.tenant}")]
+        async fn load<'a>(&self, keys: &[&'a str]) -> Result<HashMap<&'a str, usize>, Failed> {
+            Ok(keys.iter().map(|key| (*key, key.len())).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_guard_borrows_what_it_is_given() {
+        fn is_send<T: Send>(value: T) -> T {
+            value
+        }
+        let run = async {
+            let mut repo = Repo { tenant: 1 };
+            let key = "ab".to_owned();
+            assert_eq!(is_send(repo.turn(&key, 1)).await, Ok("b"));
+            assert_eq!(is_send(repo.find(&key)).await, Ok(2));
+            assert_eq!(repo.find(&key).await, Err(Failed::Limit));
+            assert_eq!(repo.find(&key).peek().await, Some(Ok(2)));
+            assert_eq!(is_send(repo.load(&[&key])).await, Ok(HashMap::from([("ab", 2)])));
+        };
+        Cache::memory().scope(run).await;
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 mod tests {
     use std::collections::HashMap;
 
-    use pantry::{cached, invalidates, updates, Cache, KeyPart};
+    use pantry::{cached, invalidates, locked, rate_limited, updates, Cache, KeyPart};
 
     #[derive(KeyPart)]
     #[key_part(crate = ::pantry)]
@@ -63,6 +63,45 @@ mod tests {
     #[cached(ttl = 60, stale = 30, refresh_early, none_ttl = 5, each(id in ids), crate = ::pantry)]
     async fn loaded(ids: &[u64]) -> HashMap<u64, u64> {
         ids.iter().map(|id| (*id, id + 1)).collect()
+    }
+
+    #[rate_limited(
+        limit = 1,
+        per = "1h",
+        key = "send:{to}",
+        algorithm = "gcra",
+        when_down = "allow",
+        cache = Cache::current(),
+        crate = ::pantry,
+    )]
+    async fn send(to: UserId) -> Result<u64, pantry::RateLimited> {
+        Ok(to.0)
+    }
+
+    #[locked(key = "job:{id}", cache = Cache::current(), crate = ::pantry)]
+    async fn job(id: UserId) -> Result<u64, pantry::LockError> {
+        Ok(id.0)
+    }
+
+    /// One of them says it for all.
+    #[rate_limited(limit = 1, per = "1h")]
+    #[cached(ttl = 60, key = "sent:{to}")]
+    #[rate_limited(limit = 1, per = "1h", key = "sent", crate = ::pantry)]
+    async fn sent(to: UserId) -> Result<u64, pantry::RateLimited> {
+        Ok(to.0)
+    }
+
+    #[tokio::test]
+    async fn the_attributes_that_guard_find_the_crate() {
+        let run = async {
+            assert_eq!(send(UserId(1)).await, Ok(1));
+            assert!(send(UserId(1)).await.is_err());
+            assert_eq!(job(UserId(1)).await.unwrap(), 1);
+            assert_eq!(sent(UserId(1)).await, Ok(1));
+            assert_eq!(sent(UserId(1)).peek().await, Some(Ok(1)));
+            assert!(sent(UserId(1)).await.is_err());
+        };
+        Cache::memory().scope(run).await;
     }
 
     #[tokio::test]

@@ -1,0 +1,9 @@
+use larder::{LockError, locked};
+
+#[locked(key = "job:{id}", lease = 30)]
+#[locked(key = "job:{id}", wait = 5)]
+async fn send(id: u64) -> Result<u64, LockError> {
+    Ok(id)
+}
+
+fn main() {}

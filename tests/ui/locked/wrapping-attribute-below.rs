@@ -1,0 +1,9 @@
+use larder::{LockError, locked};
+
+#[locked(key = "job:{id}")]
+#[tokio::main]
+async fn send(id: u64) -> Result<u64, LockError> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use larder::{RateLimited, rate_limited};
+
+#[rate_limited(limit = 10, per = "1m", burst = 20, algorithm = "fixed_window")]
+async fn send(id: u64) -> Result<u64, RateLimited> {
+    Ok(id)
+}
+
+fn main() {}

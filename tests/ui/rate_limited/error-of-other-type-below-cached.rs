@@ -1,0 +1,9 @@
+use larder::{cached, rate_limited};
+
+#[cached(ttl = 60)]
+#[rate_limited(limit = 10, per = "1m")]
+async fn send(id: u64) -> Result<u64, String> {
+    Ok(id)
+}
+
+fn main() {}

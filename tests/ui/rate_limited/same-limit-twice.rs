@@ -1,0 +1,12 @@
+use larder::{RateLimited, cached, rate_limited};
+
+#[rate_limited(limit = 100, per = "1s", algorithm = "gcra")]
+#[cached(ttl = 60)]
+#[rate_limited(limit = 10, per = 1)]
+async fn send(id: u64) -> Result<u64, RateLimited> {
+    Ok(id)
+}
+
+fn main() {
+    let _ = send(1).peek();
+}
