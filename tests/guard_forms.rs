@@ -307,9 +307,10 @@ mod methods {
             let mut shop = shop(1);
             assert_eq!(is_send(shop.sell(2)).await, Ok(2));
             assert_eq!(shop.sell(2).await, Err(Failed::Limit));
-            assert_eq!(shop.restock(1).await, Ok(2));
-            // Its limit is another by now.
+            shop.most = 2;
             assert_eq!(shop.restock(0).await, Ok(2));
+            assert_eq!(shop.restock(1).await, Ok(3));
+            shop.most = 2;
             assert_eq!(shop.restock(0).await, Err(Failed::Limit));
         })
         .await;
