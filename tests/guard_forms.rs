@@ -588,6 +588,32 @@ mod composed {
         Ok(id)
     }
 
+    #[rate_limited(limit = 9, per = "1h", key = "show:{T}:{value}")]
+    #[locked(key = "show:{value}")]
+    #[cached(ttl = 60, key = "show:{T}:{value}:{of}")]
+    async fn generic<T: KeyPart + Display>(value: T, of: impl KeyPart) -> Fallible<String> {
+        let _ = of;
+        Ok(value.to_string())
+    }
+
+    #[rate_limited(limit = 99, per = "1h", key = "fib")]
+    #[cached(ttl = 60, key = "fib:{n}")]
+    async fn recursive(n: u64) -> Fallible<u64> {
+        if n < 2 {
+            return Ok(n);
+        }
+        Ok(Box::pin(recursive(n - 1)).await? + Box::pin(recursive(n - 2)).await?)
+    }
+
+    #[tokio::test]
+    async fn a_guard_above_takes_any_form_of_a_cached_function() {
+        alone(async {
+            assert_eq!(generic("a", 1).await.unwrap(), "a");
+            assert_eq!(recursive(5).await, Ok(5));
+        })
+        .await;
+    }
+
     #[locked(key = "detached:{id}")]
     #[cached(ttl = 60, detached, key = "detached:{id}")]
     #[locked(key = "run:{id}")]

@@ -848,7 +848,7 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 /// feature `limit`.
 ///
 /// With Redis the limit is that of all processes with the same service together: one round trip, by
-/// the clock of the server. Without it, it is that of the process. Until it may pass, a call that was denied is
+/// the clock of the server. Without it, it is that of the cache in this process. Until it may pass, a call that was denied is
 /// denied again without a round trip.
 ///
 /// What is admitted is counted, whatever the body then returns. A call that is dropped while it is
@@ -873,7 +873,8 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `limit` and `per`
 ///
-/// A limit that is an expression may differ from call to call. One of zero admits nobody.
+/// A limit that is an expression may differ from call to call; what was taken under another one still
+/// counts. One of zero admits nobody.
 ///
 /// ```
 /// # use larder::{RateLimited, rate_limited};
@@ -1067,7 +1068,7 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 /// free, nested or generic, a method, an associated function, a method of a trait impl, or of an
 /// `#[async_trait]` impl.
 ///
-/// With Redis the lock is that of all processes with the same service. Without it, it is that of the process.
+/// With Redis the lock is that of all processes with the same service. Without it, it is that of the cache in this process.
 /// [`Lock`](struct.Lock.html) is the same without the attribute: `Lock::new(&cache, "billing:11")` is the lock
 /// above.
 ///
@@ -1081,7 +1082,7 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | option | value | default | meaning |
 /// |---|---|---|---|
 /// | [`key`](#key) | template | required | names the lock |
-/// | [`lease`](#lease) | time, 1 s at least | 10 s | how long it outlives a process that dies |
+/// | [`lease`](#lease) | time, 1 s to a year | 10 s | how long it outlives a process that dies |
 /// | [`wait`](#wait) | time | none | waits up to so long for it |
 /// | [`cache`](#cache) | expression | the current one | which cache, and so which Redis |
 /// | [`crate`](#crate) | path | `::larder` | where this crate is |
@@ -1127,8 +1128,8 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `wait`
 ///
-/// Without it, a lock that somebody has is [`LockError::TimedOut`](enum.LockError.html) at once. With it, calls wait, in the order
-/// that they came in. While Redis is away, a call without it is
+/// Without it, a lock that somebody has is [`LockError::TimedOut`](enum.LockError.html) at once. With it, calls wait, and
+/// who comes first gets it first: in a process by task, in a fleet by process. While Redis is away, a call without it is
 /// [`LockError::Unavailable`](enum.LockError.html) within the builder's
 /// [`redis_budget`](struct.CacheBuilder.html#method.redis_budget), and one with it tries for as long as it
 /// waits: it is never the process's own lock instead.

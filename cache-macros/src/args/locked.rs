@@ -18,6 +18,9 @@ pub(crate) struct LockedArgs {
 /// It is renewed at a third of it, over a network.
 const SHORTEST_LEASE_MILLIS: u64 = 1000;
 
+/// The longest lease and the longest wait of the runtime.
+const YEAR_MILLIS: u64 = 365 * 24 * 60 * 60 * 1000;
+
 const KEY_TAKES: &str = "`key` takes a template; write for example `key = \"job:{id}\"`, or \
                          `key = (\"day:{day}\", day = date.to_string())`";
 
@@ -50,7 +53,7 @@ impl LockedArgs {
         match name.to_string().as_str() {
             "key" => self.key = Some(tpl(expr(&name, value, "\"job:{id}\"")?, KEY_TAKES)?),
             "lease" => self.lease = Some(lease(&expr(&name, value, "30")?)?),
-            "wait" => self.wait = Some(dur("wait", &expr(&name, value, "\"5s\"")?)?),
+            "wait" => self.wait = Some(upto_a_year("wait", &expr(&name, value, "\"5s\"")?)?),
             "cache" => self.cache = Some(expr(&name, value, "self.cache")?),
             _ => self.krate = Some(krate(&name, value)?),
         }
@@ -59,10 +62,19 @@ impl LockedArgs {
 }
 
 fn lease(value: &Expr) -> syn::Result<Dur> {
-    let lease = dur("lease", value)?;
+    let lease = upto_a_year("lease", value)?;
     if lease.millis < SHORTEST_LEASE_MILLIS {
         let message = "`lease` is under 1s, shorter than its renewal can be";
         return Err(syn::Error::new(lease.span, message));
     }
     Ok(lease)
+}
+
+fn upto_a_year(option: &str, value: &Expr) -> syn::Result<Dur> {
+    let time = dur(option, value)?;
+    if time.millis > YEAR_MILLIS {
+        let message = format_args!("`{option}` is longer than a year; write a shorter one");
+        return Err(syn::Error::new(time.span, message));
+    }
+    Ok(time)
 }
