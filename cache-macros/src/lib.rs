@@ -843,13 +843,13 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The function keeps its signature. It has to return a `Result` whose error can be made of a
 /// [`RateLimited`](struct.RateLimited.html) by `From`, as `anyhow::Error` and boxed errors can: a
-/// denial is an error that says when to come back, and has the headers for a response. It may be free, nested or generic, a
-/// method, an associated function, a method of a trait impl, or of an `#[async_trait]` impl. Needs the
-/// feature `limit`.
+/// denial is an error that says when to come back, and has the headers for a response. It may be
+/// free, nested or generic, a method, an associated function, a method of a trait impl, or of an
+/// `#[async_trait]` impl. Needs the feature `limit`.
 ///
 /// With Redis the limit is that of all processes with the same service together: one round trip, by
-/// the clock of the server. Without it, it is that of the cache in this process. Until it may pass, a call that was denied is
-/// denied again without a round trip.
+/// the clock of the server. Without it, it is that of the cache in this process. Until it may pass,
+/// a call that was denied is denied again without a round trip.
 ///
 /// What is admitted is counted, whatever the body then returns. A call that is dropped while it is
 /// being admitted may be counted, too. [`Limiter`](struct.Limiter.html) is the same without the
@@ -886,9 +886,9 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `key`
 ///
-/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment. It need not name
-/// all arguments: a limit is not a value. What it names is escaped, so that no caller can choose a text that is
-/// the key of another; a long key is as good as a short one.
+/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment.
+/// It need not name all arguments: a limit is not a value. What it names is escaped, so that no
+/// caller can choose a text that is the key of another; a long key is as good as a short one.
 ///
 /// Functions whose keys come out as the same text share the limit, if `algorithm` and `per` are the
 /// same, too. Without a key there is one limit for the function, by its path; each instance of a generic
@@ -912,9 +912,10 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `burst`
 ///
-/// Of `"gcra"`: how many may come at once after a pause. They come back one by one, each after `per` /
-/// `limit`, so that any time of the length `per` has at most `burst` + `limit` of them, and in the long run `limit`.
-/// Without it that is twice the limit; `burst = 1` spaces calls evenly and is the strictest.
+/// Of `"gcra"`: how many may come at once after a pause. They come back one by one, each after
+/// `per` / `limit`, so that any time of the length `per` has at most `burst` + `limit` of them, and
+/// in the long run `limit`. Without it that is twice the limit; `burst = 1` spaces calls evenly and
+/// is the strictest.
 ///
 /// ```
 /// # use larder::{RateLimited, rate_limited};
@@ -939,8 +940,9 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `wait`
 ///
-/// Without it, who may not pass is denied at once. With it, calls wait to be admitted, and in one process they are
-/// in the order that they came in. Who cannot be admitted in time is denied without waiting for that.
+/// Without it, who may not pass is denied at once. With it, calls wait to be admitted, and in one
+/// process they are in the order that they came in. Who cannot be admitted in time is denied
+/// without waiting for that.
 ///
 /// ```
 /// # use larder::{RateLimited, rate_limited};
@@ -966,8 +968,8 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `cost`
 ///
-/// A call counts so many times. One that counts more than may ever come at once never passes; its `retry_after` is
-/// [`Duration::MAX`](std::time::Duration::MAX). One of zero always does.
+/// A call counts so many times. One that counts more than may ever come at once never passes; its
+/// `retry_after` is [`Duration::MAX`](std::time::Duration::MAX). One of zero always does.
 ///
 /// ```
 /// # use larder::{RateLimited, rate_limited};
@@ -1068,9 +1070,9 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 /// free, nested or generic, a method, an associated function, a method of a trait impl, or of an
 /// `#[async_trait]` impl.
 ///
-/// With Redis the lock is that of all processes with the same service. Without it, it is that of the cache in this process.
-/// [`Lock`](struct.Lock.html) is the same without the attribute: `Lock::new(&cache, "billing:11")` is the lock
-/// above.
+/// With Redis the lock is that of all processes with the same service. Without it, it is that of
+/// the cache in this process. [`Lock`](struct.Lock.html) is the same without the attribute:
+/// `Lock::new(&cache, "billing:11")` is the lock above.
 ///
 /// # What it is good for
 ///
@@ -1092,9 +1094,10 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `key`
 ///
-/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment; it may be a literal
-/// alone. It need not name all arguments. Functions whose keys come out as the same text have one lock.
-/// A function that is locked and calls itself, or another with that lock, waits for itself in vain.
+/// A template as that of [`#[cached]`](attr.cached.html#key), that starts with a literal segment;
+/// it may be a literal alone. It need not name all arguments. Functions whose keys come out as the
+/// same text have one lock. A function that is locked and calls itself, or another with that lock,
+/// waits for itself in vain.
 ///
 /// ```
 /// # use larder::{LockError, locked};
@@ -1117,8 +1120,8 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 /// [`LockError::Lost`](enum.LockError.html). What the body has done until then stands. Code that blocks the
 /// thread is not stopped by anything, and is not renewed either if it blocks all threads.
 ///
-/// A body that returns gives the lock back before the function does; one that panics or is dropped gives it back in
-/// the background.
+/// A body that returns gives the lock back before the function does; one that panics or is dropped
+/// gives it back in the background.
 ///
 /// ```
 /// # use larder::{LockError, locked};
@@ -1128,11 +1131,12 @@ pub fn rate_limited(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # `wait`
 ///
-/// Without it, a lock that somebody has is [`LockError::TimedOut`](enum.LockError.html) at once. With it, calls wait, and
-/// who comes first gets it first: in a process by task, in a fleet by process. While Redis is away, a call without it is
+/// Without it, a lock that somebody has is [`LockError::TimedOut`](enum.LockError.html) at once.
+/// With it, calls wait, and who comes first gets it first: in a process by task, in a fleet by
+/// process. While Redis is away, a call without it is
 /// [`LockError::Unavailable`](enum.LockError.html) within the builder's
-/// [`redis_budget`](struct.CacheBuilder.html#method.redis_budget), and one with it tries for as long as it
-/// waits: it is never the process's own lock instead.
+/// [`redis_budget`](struct.CacheBuilder.html#method.redis_budget), and one with it tries for as
+/// long as it waits: it is never the process's own lock instead.
 ///
 /// ```
 /// # use larder::{LockError, locked};
