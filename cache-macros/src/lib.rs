@@ -890,8 +890,8 @@ pub fn updates(args: TokenStream, item: TokenStream) -> TokenStream {
 /// It need not name all arguments: a limit is not a value. What it names is escaped, so that no
 /// caller can choose a text that is the key of another; a long key is as good as a short one.
 ///
-/// Functions whose keys come out as the same text share the limit, if `algorithm` and `per` are the
-/// same, too. Without a key there is one limit for the function, by its path; each instance of a generic
+/// Functions with one template share the limit where the values in it are the same and of one type,
+/// if `algorithm` and `per` are the same, too. Without a key there is one limit for the function, by its path; each instance of a generic
 /// type or function has its own.
 ///
 /// ```
