@@ -50,6 +50,7 @@ impl Gcra {
 
     /// Whether a step is done at that moment, when the bucket will be empty then, and what of that is
     /// to be kept: nothing if it is.
+    #[inline]
     pub(crate) fn step(
         &self,
         stands: Option<Arrival>,
@@ -80,25 +81,27 @@ impl Gcra {
     }
 
     /// How it stands after a step that lets it be empty then.
+    #[inline]
     pub(crate) fn stand(&self, empty: Span, is_done: bool, step: Step, now: u64) -> Limited {
         let used = self.of(empty).saturating_sub(self.scaled(now));
         let room = self.full().saturating_sub(used);
-        let wait = (step.cost() <= self.burst).then(|| {
-            let too_much = (used + self.time_of(step.cost())).saturating_sub(self.full());
-            small(too_much.div_ceil(u128::from(self.parts)))
+        let verdict = verdict(is_done, || {
+            (step.cost() <= self.burst).then(|| {
+                let too_much = (used + self.time_of(step.cost())).saturating_sub(self.full());
+                self.micros(too_much)
+            })
         });
-        let reset = small(used.div_ceil(u128::from(self.parts)));
         Limited {
-            verdict: verdict(is_done, wait),
+            verdict,
             // No more than the burst, which is one.
-            remaining: (room / u128::from(self.call)) as u32,
-            reset_after: Duration::from_micros(reset),
+            remaining: divided(room, self.call).0 as u32,
+            reset_after: Duration::from_micros(self.micros(used)),
         }
     }
 
     /// How long a bucket takes to have room for so many more, in whole microseconds.
     pub(super) fn time_for(&self, calls: u64) -> u64 {
-        small(u128::from(calls) * u128::from(self.call) / u128::from(self.parts))
+        small(divided(u128::from(calls) * u128::from(self.call), u64::from(self.parts)).0)
     }
 
     /// When what stands there will be empty. What was taken before the limit has changed comes back when
@@ -122,10 +125,16 @@ impl Gcra {
         u128::from(micros) * u128::from(self.parts)
     }
 
+    /// Parts in microseconds, rounded up.
+    fn micros(&self, parts: u128) -> u64 {
+        let Span { micros, part } = self.span(parts);
+        micros.saturating_add(u64::from(part > 0))
+    }
+
     fn span(&self, parts: u128) -> Span {
-        let one = u128::from(self.parts);
+        let (micros, part) = divided(parts, u64::from(self.parts));
         // What is left of one is less than one.
-        Span { micros: small(parts / one), part: (parts % one) as u32 }
+        Span { micros: small(micros), part: part as u32 }
     }
 
     fn time_of(&self, cost: u32) -> u128 {
@@ -160,6 +169,18 @@ impl Arrival {
     /// The microsecond by which it is empty.
     pub(super) fn over_at(self) -> u64 {
         self.at.micros.saturating_add(u64::from(self.at.part > 0))
+    }
+}
+
+/// How often it goes into that, and what is left. Most limits are about whole microseconds, and most numbers
+/// are not as long as they may be: a division of long ones takes as long as all the rest of a step.
+#[inline]
+fn divided(number: u128, by: u64) -> (u128, u64) {
+    match u64::try_from(number) {
+        _ if by == 1 => (number, 0),
+        Ok(number) => (u128::from(number / by), number % by),
+        // What is left is less than that.
+        Err(_) => (number / u128::from(by), (number % u128::from(by)) as u64),
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) const LONGEST: u64 = 1 << 50;
 
 /// By what it is decided who may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// A bucket that drains evenly. Strict: any time of the limit's length, wherever it begins, has
     /// the burst and the limit at most.
@@ -51,6 +52,7 @@ pub enum Algorithm {
 
 /// What a limit says while Redis is away: when it cannot be reached, does not answer in time, or refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WhenDown {
     /// What the same limit says in the memory of this process, where all of it is left at first. Each
     /// process counts for itself.
@@ -141,6 +143,7 @@ impl Rule {
     /// What a step at that moment leaves of what stands there, and how the limit stands then. The
     /// moment is in microseconds, by any clock that goes on. What was left by another algorithm is
     /// nothing to this one.
+    #[inline]
     #[must_use]
     pub fn decide(&self, stands: Option<State>, step: Step, now: u64) -> (Option<State>, Limited) {
         let stands = stands.map(|State(kept)| kept);
@@ -198,9 +201,11 @@ impl Step {
 }
 
 /// What became of a step that would be done after so many microseconds, if ever.
-fn verdict(is_done: bool, wait: Option<u64>) -> Verdict {
-    match wait {
-        _ if is_done => Verdict::Allowed,
+fn verdict(is_done: bool, wait: impl FnOnce() -> Option<u64>) -> Verdict {
+    if is_done {
+        return Verdict::Allowed;
+    }
+    match wait() {
         Some(wait) => Verdict::Denied { retry_after: Duration::from_micros(wait) },
         None => Verdict::Never,
     }

@@ -1,6 +1,6 @@
 //! What is known of each of many names for a time, in bounded memory and without a task that tidies up.
 //!
-//! Whoever adds a name removes what is over. Where there is no room, the name goes that would be over
+//! Before it grows, what is over is removed. Where there is no room, the name goes that would be over
 //! first: of a limit, the one that is nearest to being as if nobody had ever taken any.
 
 use std::{cmp::Reverse, collections::BinaryHeap, hash::BuildHasher as _};
@@ -27,8 +27,8 @@ pub(super) struct Until<T> {
 /// So that two threads seldom want the same; a power of two.
 const SHARDS: usize = 16;
 
-/// Who adds a name looks at so many others that may be over.
-const LOOKS: usize = 2;
+/// Of so few it is not worth while to remove what is over.
+const FEW: usize = 256;
 
 struct Shard<T> {
     index: HashTable<u32>,
@@ -42,6 +42,7 @@ struct Shard<T> {
 }
 
 struct Slot<T> {
+    hash: u64,
     name: Name,
     known: Option<Until<T>>,
 }
@@ -81,7 +82,7 @@ impl<T: Copy> Table<T> {
         }
         let (known, result) = change(None, now);
         if let Some(known) = known {
-            shard.add(hash, *name, known, now, |name| self.random.hash_one(name));
+            shard.add(hash, *name, known, now);
         }
         result
     }
@@ -101,7 +102,7 @@ impl<T: Copy> Table<T> {
         let found = shard.find(hash, name);
         match found.and_then(|slot| shard.slots.get_mut(slot as usize)) {
             Some(slot) => slot.known = Some(known),
-            None => shard.add(hash, *name, known, now, |name| self.random.hash_one(name)),
+            None => shard.add(hash, *name, known, now),
         }
     }
 
@@ -144,26 +145,20 @@ impl<T: Copy> Shard<T> {
         self.index.find(hash, is_it).copied()
     }
 
-    fn add(
-        &mut self,
-        hash: u64,
-        name: Name,
-        known: Until<T>,
-        now: u64,
-        hash_of: impl Fn(&Name) -> u64,
-    ) {
-        for _ in 0..LOOKS {
+    fn add(&mut self, hash: u64, name: Name, known: Until<T>, now: u64) {
+        // What is over may stay as long as nothing else needs its place: it may come again.
+        let is_full = self.free.is_empty() && self.slots.len() == self.slots.capacity();
+        if is_full && self.slots.len() >= FEW {
             let is_over = |Reverse((over, _)): &Reverse<(u64, u32)>| *over <= now;
-            if !self.ends.peek().is_some_and(is_over) {
-                break;
+            while self.ends.peek().is_some_and(is_over) {
+                self.remove_first(now);
             }
-            self.remove_first(now, &hash_of);
         }
         while self.index.len() >= self.most && !self.ends.is_empty() {
-            self.remove_first(now, &hash_of);
+            self.remove_first(now);
         }
         let over = known.over;
-        let slot = Slot { name, known: Some(known) };
+        let slot = Slot { hash, name, known: Some(known) };
         let at = match self.free.pop() {
             Some(at) if let Some(place) = self.slots.get_mut(at as usize) => {
                 *place = slot;
@@ -176,14 +171,13 @@ impl<T: Copy> Shard<T> {
         };
         self.ends.push(Reverse((over, at)));
         let slots = &self.slots;
-        self.index.insert_unique(hash, at, |slot| {
-            slots.get(*slot as usize).map_or(0, |slot| hash_of(&slot.name))
-        });
+        self.index
+            .insert_unique(hash, at, |slot| slots.get(*slot as usize).map_or(0, |slot| slot.hash));
     }
 
     /// Removes the one that is over first. If it has changed since that was noted, and is not over yet,
     /// it is noted anew, and another may be the first.
-    fn remove_first(&mut self, now: u64, hash_of: impl Fn(&Name) -> u64) {
+    fn remove_first(&mut self, now: u64) {
         let Some(Reverse((noted, at))) = self.ends.pop() else {
             return;
         };
@@ -196,7 +190,7 @@ impl<T: Copy> Shard<T> {
             return;
         }
         slot.known = None;
-        if let Ok(entry) = self.index.find_entry(hash_of(&slot.name), |slot| *slot == at) {
+        if let Ok(entry) = self.index.find_entry(slot.hash, |slot| *slot == at) {
             entry.remove();
         }
         self.free.push(at);

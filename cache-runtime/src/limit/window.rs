@@ -85,7 +85,7 @@ impl Window {
 
     /// How it stands after a step that leaves this.
     pub(crate) fn stand(&self, counts: Counts, is_done: bool, step: Step, now: u64) -> Limited {
-        let wait = self.fits_at(counts, step.cost()).map(|at| at.saturating_sub(now));
+        let wait = || self.fits_at(counts, step.cost()).map(|at| at.saturating_sub(now));
         Limited {
             verdict: verdict(is_done, wait),
             remaining: self
