@@ -18,6 +18,8 @@ pub(crate) struct Gcra {
     call: u64,
     /// So many are a microsecond.
     parts: u32,
+    /// As it was said.
+    per: u64,
 }
 
 /// When the bucket will be empty.
@@ -45,7 +47,12 @@ impl Gcra {
         let divisor = common_divisor(per, u64::from(limit));
         let (call, parts) = (per / divisor, (u64::from(limit) / divisor) as u32);
         let most = u128::from(LONGEST) * u128::from(parts) / u128::from(call);
-        Self { burst: u32::try_from(most).unwrap_or(u32::MAX).min(burst), call, parts }
+        Self { burst: u32::try_from(most).unwrap_or(u32::MAX).min(burst), call, parts, per }
+    }
+
+    /// In microseconds.
+    pub(crate) fn per(&self) -> u64 {
+        self.per
     }
 
     /// Whether a step is done at that moment, when the bucket will be empty then, and what of that is

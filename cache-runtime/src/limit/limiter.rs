@@ -45,7 +45,7 @@ use crate::{
 ///
 /// # What counts together
 ///
-/// Limiters of one name, algorithm and, but for [`Algorithm::Gcra`], `per`, in caches of one service: give
+/// Limiters of one name, algorithm and `per`, in caches of one service: give
 /// the same name twice, and both take from the same. A limiter `login` and an attribute with
 /// `key = "login:{ip}"` are such a pair, if their keys are of one type. Change the limit, and what was
 /// taken before still counts.

@@ -105,7 +105,7 @@ fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
     std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
-/// How the name is called in Redis: `:limit:shop:gcra:login:7`. No key of an entry begins with a colon, and
+/// How the name is called in Redis: `:limit:shop:gcra:60000000:login:7`. No key of an entry begins with a colon, and
 /// no service has one in its name.
 pub(super) fn key(service: &str, title: Title<'_>, rule: Rule, key: &KeyBytes) -> String {
     let integer = &mut [0; 9];
@@ -118,13 +118,14 @@ pub(super) fn key(service: &str, title: Title<'_>, rule: Rule, key: &KeyBytes) -
     text.to_text_of(&format!(":limit:{service}:{}", Class(rule)))
 }
 
-/// What one name cannot have two of: an algorithm, and windows of a length.
+/// What one name cannot have two of: an algorithm, and a time. So that two limits of one key, so many a second
+/// and so many a day, are two.
 struct Class(Rule);
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.0 {
-            Method::Gcra(_) => f.write_str("gcra"),
+            Method::Gcra(gcra) => write!(f, "gcra:{}", gcra.per()),
             Method::Window(window) => {
                 let kind = match window.kind() {
                     Kind::Fixed => "fixed",
