@@ -125,6 +125,7 @@ impl Server {
             link: Mutex::new(Link::Proven),
             attended: Mutex::default(),
             refused: Mutex::default(),
+            budget: Mutex::new(Duration::from_secs(3_600)),
         });
         self.world.lock().unwrap().processes.push(Arc::downgrade(&process));
         process
@@ -267,6 +268,8 @@ pub(crate) struct Process {
     attended: Mutex<u32>,
     /// Keys that nothing is done about.
     refused: Mutex<Vec<String>>,
+    /// For a command about a lock.
+    budget: Mutex<Duration>,
 }
 
 /// How messages come to a process.
@@ -323,6 +326,11 @@ impl Process {
     /// From now on such commands take effect, and the process never learns it.
     pub(crate) fn lose_answer(&self, verb: Verb) {
         self.rule(verb, At::Answered, Rule::Fail);
+    }
+
+    /// From now on a command about a lock may take so long.
+    pub(crate) fn give(&self, budget: Duration) {
+        *self.budget.lock().unwrap() = budget;
     }
 
     /// From now on such commands take no effect, and are never answered.
@@ -573,6 +581,11 @@ impl Server {
     /// As if the server had been emptied.
     pub(crate) fn forget_locks(&self) {
         self.world.lock().unwrap().locks.clear();
+    }
+
+    /// From now on nobody who waits is told anything.
+    pub(crate) fn say_no_turns(&self) {
+        self.world.lock().unwrap().turns.clear();
     }
 
     /// How many wait for their turn.
@@ -996,7 +1009,7 @@ impl Remote for Process {
     }
 
     fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired> {
-        Box::pin(async move {
+        within_time(*self.budget.lock().unwrap(), async move {
             let (command, ask) = match wish {
                 Wish::Now => ("ACQUIRE now", lock::Ask::Now),
                 Wish::Wait => ("ACQUIRE wait", lock::Ask::Wait),
@@ -1024,7 +1037,7 @@ impl Remote for Process {
     }
 
     fn unlock<'a>(&'a self, claim: &'a Claim) -> Reply<'a, bool> {
-        Box::pin(async move {
+        within_time(*self.budget.lock().unwrap(), async move {
             self.log("UNLOCK", &claim.key);
             self.pass(Verb::Unlock, At::Sent).await?;
             let had = self.server.unlock(claim);

@@ -141,11 +141,8 @@ impl Claiming<'_> {
                 Ok(Asked::Busy { left, ahead })
             }
             Ok(Acquired::Lost) => Ok(Asked::Over),
-            Err(error) => {
-                // The tier sees to what it may have taken; a place ends by itself.
-                self.has_place = false;
-                Err(error)
-            }
+            // The tier sees to what it may have taken. A place of before is given up.
+            Err(error) => Err(error),
         }
     }
 

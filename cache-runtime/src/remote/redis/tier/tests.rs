@@ -3,6 +3,7 @@
 #[cfg(feature = "limit")]
 mod limits;
 mod lists;
+mod locks;
 mod stale;
 mod tags;
 
