@@ -11,6 +11,8 @@
 pub(crate) mod client;
 pub(crate) mod dice;
 mod key;
+#[cfg(feature = "limit")]
+mod limit;
 pub(crate) mod lock;
 pub(crate) mod member;
 pub(crate) mod node;
@@ -57,6 +59,7 @@ pub(crate) enum Verb {
     Settle,
     Changed,
     Clear,
+    Limit,
     Acquire,
     Unlock,
     /// Of tags, whatever they are read with.
@@ -95,6 +98,9 @@ struct World {
     read: HashMap<Token, Vec<(String, u64)>>,
     /// In the order in which they connected.
     processes: Vec<Weak<Process>>,
+    /// What was taken of limits.
+    #[cfg(feature = "limit")]
+    taken: HashMap<String, larder::__private::State>,
 }
 
 /// What a process tells the others.
@@ -385,12 +391,12 @@ impl Process {
     /// From now on every command fails.
     pub(crate) fn cut_off(&self) {
         use Verb::{
-            Acquire, Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Release, Settle, Stamps,
-            Unlock,
+            Acquire, Changed, Clear, Fill, Get, Hold, Invalidate, Lease, Limit, Release, Settle,
+            Stamps, Unlock,
         };
         for verb in [
-            Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear, Stamps, Acquire,
-            Unlock,
+            Get, Lease, Fill, Release, Invalidate, Hold, Settle, Changed, Clear, Limit, Stamps,
+            Acquire, Unlock,
         ] {
             self.fail(verb);
         }
@@ -1003,9 +1009,9 @@ impl Remote for Process {
     #[cfg(feature = "limit")]
     fn limit<'a>(
         &'a self,
-        _: larder::__private::Limiting<'a>,
+        ask: larder::__private::Limiting<'a>,
     ) -> Reply<'a, larder::__private::Limited> {
-        Box::pin(async { Err(Error::Unavailable) })
+        Box::pin(self.step(ask))
     }
 
     fn acquire<'a>(&'a self, claim: &'a Claim, wish: Wish) -> Reply<'a, Acquired> {
