@@ -48,7 +48,7 @@ struct Slot<T> {
 }
 
 impl<T: Copy> Table<T> {
-    /// For so many names, about.
+    /// For so many names at most, or a few more.
     pub(super) fn new(most: usize) -> Self {
         let shard = || Mutex::new(Shard::new(most.div_ceil(SHARDS)));
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), random: RandomState::default() }
@@ -194,5 +194,27 @@ impl<T: Copy> Shard<T> {
             entry.remove();
         }
         self.free.push(at);
+    }
+}
+
+#[cfg(test)]
+impl<T> Table<T> {
+    /// How many names there are, and how many bytes are allocated for all of them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let mut size = (0, size_of_val(&*self.shards));
+        for shard in &self.shards {
+            let shard = lock(shard);
+            size.0 += shard.index.len();
+            size.1 += shard.index.allocation_size()
+                + shard.slots.capacity() * size_of::<Slot<T>>()
+                + shard.ends.capacity() * size_of::<Reverse<(u64, u32)>>()
+                + shard.free.capacity() * size_of::<u32>();
+        }
+        size
+    }
+
+    /// Where a name is kept.
+    pub(super) fn shard_of(&self, name: &Name) -> usize {
+        (self.random.hash_one(name) >> 32) as usize % SHARDS
     }
 }

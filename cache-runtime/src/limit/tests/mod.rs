@@ -2,6 +2,7 @@
 
 mod changes;
 mod reference;
+mod table;
 
 use proptest::prelude::*;
 

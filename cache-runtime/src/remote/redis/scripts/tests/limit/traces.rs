@@ -2,7 +2,9 @@
 
 use super::*;
 
-const STEPS: usize = 20_000;
+// A million together. By any clock it is also looked at what stands in Redis.
+const STEPS: usize = 800_000;
+const STEPS_BY_ANY_CLOCK: usize = 200_000;
 const BATCH: usize = 500;
 
 #[test]
@@ -190,7 +192,7 @@ fn by_any_clock_the_scripts_say_what_the_algorithms_do() {
     let mut connection = connected();
     let mut random = fastrand::Rng::with_seed(18);
     let (mut keys, mut verdicts) = (keys(), [0, 0, 0]);
-    for _ in 0..STEPS / BATCH {
+    for _ in 0..STEPS_BY_ANY_CLOCK / BATCH {
         let (mut pipe, mut all) = (redis::pipe(), Vec::new());
         for _ in 0..BATCH {
             let key = random.usize(..keys.len());
@@ -233,7 +235,7 @@ fn by_any_clock_the_scripts_say_what_the_algorithms_do() {
             }] += 1;
         }
     }
-    assert!(verdicts.iter().all(|count| *count > STEPS / 40), "{verdicts:?}");
+    assert!(verdicts.iter().all(|count| *count > STEPS_BY_ANY_CLOCK / 40), "{verdicts:?}");
 }
 
 #[test]
