@@ -156,6 +156,20 @@ async fn who_has_too_many_before_him_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_never_may_does_not_stand_in_line() {
+    for (_, cache) in both() {
+        let limiter = paced(&cache);
+        limiter.check("a").await.unwrap();
+        let first = waiting(&limiter, HOUR).await;
+        let none = paced(&cache).burst(0);
+        let began = Instant::now();
+        assert_eq!(retry(none.wait("a", HOUR).await), Duration::MAX);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(first.await.unwrap().0.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_windows_too_who_has_too_many_before_him_is_told_at_once() {
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let cache = virtual_memory();

@@ -30,8 +30,8 @@ pub(crate) struct Limits {
     pub(super) lines: Lines,
 }
 
-/// Of so many names it is known what was taken, and of as many what was denied: 7 MB and 9 MB.
-const NAMES: usize = 65_536;
+/// Of so many names it is known what was taken, and of as many what was denied: 8 MB and 11 MB.
+pub(super) const NAMES: usize = 65_536;
 
 /// Nothing of it counts when it is over, and it may be forgotten earlier.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ impl Claim<'_> {
         let lines = &self.cache.limits().lines;
         let deadline = after(Instant::now(), at_most);
         let mut denied = None;
-        if !lines.is_waited_for(&self.name) {
+        if !lines.is_waited_for(&self.name) || self.is_never_allowed(cost) {
             match self.take(cost).await {
                 Err(by) if by.retry_after <= left(deadline) => denied = Some(by),
                 answer => return answer,
@@ -147,6 +147,11 @@ impl Claim<'_> {
             // What it does not learn of ends by itself.
             let _ = self.ask(remote, Step::Reset).await;
         }
+    }
+
+    /// Whether so many are more than there ever are.
+    fn is_never_allowed(&self, cost: u32) -> bool {
+        self.rule.decide(None, Step::Take(cost), 0).1.verdict == Verdict::Never
     }
 
     /// As the memory of this process has it.

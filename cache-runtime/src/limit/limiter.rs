@@ -52,8 +52,8 @@ use crate::{
 ///
 /// # Memory
 ///
-/// A process remembers 65,536 keys that something was taken of, and as many that were denied, in
-/// 20 MB at most; keys longer than 39 bytes are kept as their SHA-256. Where there are more, the one is
+/// A process remembers 65,536 keys that something was taken of, and as many that Redis has denied, in
+/// 20 MB at most, however long they are: of a long one, its SHA-256. Where there are more, the one is
 /// forgotten that would be over first: whoever takes the most is remembered the longest.
 ///
 /// # Cancellation
