@@ -9,12 +9,11 @@ const USAGE: &str = "\
 Usage: bench [MEASUREMENT]... [OPTION]...
 
 Measurements: hit, instructions, miss, stampede, cancelled, memory, redis, invalidation, tags,
-batch, storm; without any: all. The last five start a `redis-server` of their own, and what takes
-one is left out where there is none.
+batch, limit, lock, storm; without any: all. The last seven start a `redis-server` of their own, and
+what takes one is left out where there is none.
 
   --rounds N     rounds, of which the median is shown (5)
-  --scale F      length of the rounds of hit, instructions, miss, redis, invalidation, tags
-                and batch (1)
+  --scale F      length of the rounds of all but stampede, cancelled, memory and storm (1)
   --quick        --rounds 1 --scale 0.2
   --only NAME    only contestants with NAME in their name; can be repeated
   --svg FILE     a picture of storm

@@ -43,7 +43,8 @@ pub fn render(table: &Table, rows: &[Row]) -> String {
     text
 }
 
-const PEERS: [&str; 5] = ["quick_cache", "moka", "cached", "cachelito-async", "redis"];
+const PEERS: [&str; 7] =
+    ["quick_cache", "moka", "cached", "cachelito-async", "governor", "redis", "rslock"];
 
 /// The version in the lock file.
 fn version(name: &str) -> &'static str {

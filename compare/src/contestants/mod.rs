@@ -21,7 +21,10 @@ mod alone;
 mod batch;
 mod cached;
 mod cachelito;
+mod governor;
 mod larder;
+mod limited;
+mod locked;
 mod moka;
 mod quick_cache;
 pub mod redis;
@@ -60,6 +63,33 @@ pub const BATCHES: &[Entry] = &[
     Entry::of_batches::<batch::Each>(),
 ];
 
+/// The first is what the others are held to.
+pub const LIMITS: &[Entry] = &[
+    Entry::of_limits::<governor::Keyed>(),
+    Entry::of_limits::<governor::Direct>(),
+    Entry::of_limits::<limited::ByLimiter>(),
+    Entry::of_limits::<limited::FixedWindow>(),
+    Entry::of_limits::<limited::SlidingWindow>(),
+    Entry::of_limits::<limited::Function>(),
+    Entry::of_limits::<limited::FunctionWithoutKey>(),
+];
+
+/// Those of `LIMITS` that keep something of each key.
+pub const LIMITS_BY_KEY: &[Entry] = &[
+    Entry::of_limits::<governor::Keyed>(),
+    Entry::of_limits::<limited::ByLimiter>(),
+    Entry::of_limits::<limited::FixedWindow>(),
+    Entry::of_limits::<limited::SlidingWindow>(),
+    Entry::of_limits::<limited::Function>(),
+];
+
+pub const LOCKS: &[Entry] = &[
+    Entry::of_locks::<locked::Tokio>(),
+    Entry::of_locks::<locked::TokioInMap>(),
+    Entry::of_locks::<locked::ByLock>(),
+    Entry::of_locks::<locked::Function>(),
+];
+
 /// A cache, or a way to use one.
 pub trait Contestant:
     Calls<Shared> + Calls<User> + Calls<u64> + Calls<Arc<Block>> + 'static
@@ -94,6 +124,48 @@ pub trait Many: 'static {
     fn call(ids: &[u64]) -> impl Future<Output = HashMap<u64, Self::Value>> + Send;
 }
 
+/// A way to limit how often something is done.
+pub trait Limits: 'static {
+    const NAME: &'static str;
+
+    /// Whether each key has a limit of its own.
+    const HAS_KEYS: bool = true;
+
+    /// The commands that it sends to Redis.
+    const SENDS: &'static [&'static str] = &[];
+
+    /// Runs once in a process, before anything else.
+    fn set_up() -> impl Future<Output = ()>;
+
+    /// Whether it may be done, where nobody comes near to the limit: it is 100 a second, with a burst of
+    /// `WIDE`, or as many in an hour.
+    fn wide(key: u64) -> impl Future<Output = bool> + Send;
+
+    /// The same where the limit is one in an hour.
+    fn narrow(key: u64) -> impl Future<Output = bool> + Send;
+}
+
+/// More than anybody asks for.
+pub const WIDE: u32 = 4_000_000_000;
+
+/// A way to be the only one who does something.
+pub trait Locks: 'static {
+    const NAME: &'static str;
+
+    /// The commands that it sends to Redis.
+    const SENDS: &'static [&'static str] = &[];
+
+    /// Runs once in a process, before anything else. With Redis each contender has a connection.
+    fn set_up(contenders: usize) -> impl Future<Output = ()>;
+
+    /// Runs the body as one of the contenders, under one of the locks.
+    fn run<F: Future<Output: Send> + Send>(
+        contender: usize,
+        lock: u64,
+        body: F,
+    ) -> impl Future<Output = F::Output> + Send;
+}
+
 /// A contestant as the tables see it.
 pub struct Entry {
     pub name: &'static str,
@@ -122,6 +194,26 @@ impl Entry {
             tags: 0,
             takes_server: false,
             run: crate::measure::run_batches::<C>,
+        }
+    }
+
+    const fn of_limits<C: Limits>() -> Self {
+        Entry {
+            name: C::NAME,
+            left_out: &[],
+            tags: 0,
+            takes_server: false,
+            run: crate::measure::run_limits::<C>,
+        }
+    }
+
+    const fn of_locks<C: Locks>() -> Self {
+        Entry {
+            name: C::NAME,
+            left_out: &[],
+            tags: 0,
+            takes_server: false,
+            run: crate::measure::run_locks::<C>,
         }
     }
 }

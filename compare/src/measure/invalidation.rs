@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use super::Stopwatch;
 use super::redis::server_cpu;
+use super::{Stopwatch, quantile};
 use crate::contestants::redis::{Reader, Writer, connect};
 use crate::meter;
 use crate::process::Peer;
@@ -71,11 +71,6 @@ async fn invalidations<C: Writer>(entries: u64, numbers: Range<u64>) -> Vec<f64>
         micros.push(began.elapsed().as_nanos() as f64 / 1e3);
     }
     micros
-}
-
-fn quantile(figures: &mut [f64], part: f64) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[(figures.len() as f64 * part) as usize]
 }
 
 /// Invalidates what a peer has in memory, and hears from it when that has dropped it.

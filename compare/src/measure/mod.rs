@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contestants::redis::{
-    BATCHES as BATCHES_IN_REDIS, FILLERS, Filler, GROUPS, Group, HAND_OFFS, HITS, HandOff, MISSES,
-    READERS, Reader, STORMS, Storm, TAGGED as TAGGED_IN_REDIS, Tier, WRITERS, Writer,
+    BATCHES as BATCHES_IN_REDIS, FILLERS, Filler, GROUPS, Group, HAND_OFFS, HITS, HandOff,
+    LIMITS as LIMITS_IN_REDIS, LOCKS as LOCKS_IN_REDIS, MISSES, READERS, Reader, STORMS, Storm,
+    TAGGED as TAGGED_IN_REDIS, Tier, WRITERS, Writer,
 };
-use crate::contestants::{ALL, BATCHES, Calls, Contestant, Entry, Many, TAGGED};
+use crate::contestants::{
+    ALL, BATCHES, Calls, Contestant, Entry, LIMITS, LIMITS_BY_KEY, LOCKS, Limits, Locks, Many,
+    TAGGED,
+};
 use crate::meter;
 use crate::process;
 use crate::values::{Article, Block, Profile, Shared, User};
@@ -17,6 +21,8 @@ mod cancelled;
 mod hit;
 mod instructions;
 mod invalidation;
+mod limit;
+mod lock;
 mod memory;
 mod miss;
 pub mod redis;
@@ -24,6 +30,8 @@ mod stampede;
 pub mod storm;
 mod tags;
 
+use limit::{Allowed, Denied};
+use lock::Pause;
 pub use stampede::RUN as STAMPEDE_RUN;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +46,8 @@ pub enum Kind {
     Invalidation,
     Tags,
     Batch,
+    Limit,
+    Lock,
     Storm,
 }
 
@@ -86,6 +96,24 @@ pub enum Case {
     InstructionsBatchInMemory,
     InstructionsBatchPresent,
     InstructionsBatchAllMissing,
+    LimitAllowed,
+    LimitDenied,
+    InstructionsLimitAllowed,
+    InstructionsLimitDenied,
+    LimitNewKeys,
+    LimitMemory,
+    LimitManyNewKeys,
+    LimitManyMemory,
+    LimitAllowedInRedis,
+    LimitFirstDeniedInRedis,
+    LimitDeniedInRedis,
+    InstructionsLimitAllowedInRedis,
+    LockInMemory,
+    InstructionsLock,
+    LockInRedis,
+    InstructionsLockInRedis,
+    LockContended,
+    LockContendedAtOnce,
     StormUniform,
     StormZipf,
 }
@@ -94,8 +122,9 @@ impl Case {
     /// The calls at scale 1 of a case whose instructions are counted.
     pub fn calls(self) -> f64 {
         match self {
-            Case::InstructionsRedisHitProfile => 3_000.0,
-            Case::InstructionsRedisHitArticle => 1_000.0,
+            Case::InstructionsRedisHitProfile | Case::InstructionsLimitAllowedInRedis => 3_000.0,
+            Case::InstructionsRedisHitArticle | Case::InstructionsLockInRedis => 1_000.0,
+            Case::InstructionsLimitAllowed | Case::InstructionsLimitDenied => 400_000.0,
             Case::InstructionsBatchInMemory => 1_000.0,
             Case::InstructionsBatchPresent | Case::InstructionsBatchAllMissing => 100.0,
             _ => instructions::CALLS,
@@ -165,6 +194,23 @@ const BATCH_COLUMNS: &[Column] = &[
     Plain("SET"),
     Plain("EVALSHA"),
     Plain("reads of its sockets"),
+];
+
+const LIMIT_COLUMNS: &[Column] = &[
+    Ratio("CPU ns/op, 1 task, hot"),
+    Ratio("1 task, zipf"),
+    Ratio("Mops/s, 64 tasks, hot"),
+    Ratio("64 tasks, zipf"),
+    Plain("allocations/op"),
+];
+
+const LIMIT_IN_REDIS_COLUMNS: &[Column] = &[
+    Ratio("µs, 1 task"),
+    Ratio("kops/s, 64 tasks"),
+    Ratio("CPU µs/op, 64 tasks"),
+    Ratio("µs/op of the server"),
+    Plain("commands/op"),
+    Plain("allocations/op"),
 ];
 
 const STORM_COLUMNS: &[Column] = &[
@@ -411,6 +457,112 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        kind: Kind::Limit,
+        title: "Limit in memory: allowed; one hot key, and zipf (s = 1) over 10,000 keys",
+        contestants: LIMITS,
+        cases: &[
+            (Case::LimitAllowed, LIMIT_COLUMNS),
+            (Case::InstructionsLimitAllowed, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Limit,
+        title: "Limit in memory: denied",
+        contestants: LIMITS,
+        cases: &[
+            (Case::LimitDenied, LIMIT_COLUMNS),
+            (Case::InstructionsLimitDenied, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Limit,
+        title: "Limit in memory: the first decision of each of many keys",
+        contestants: LIMITS_BY_KEY,
+        cases: &[
+            (Case::LimitNewKeys, &[Ratio("CPU ns/op, 50,000 keys")]),
+            (Case::LimitMemory, &[Ratio("heap MiB"), Plain("bytes per key")]),
+            (Case::LimitManyNewKeys, &[Ratio("CPU ns/op, 1,000,000 keys")]),
+            (Case::LimitManyMemory, &[Ratio("heap MiB")]),
+        ],
+    },
+    Table {
+        kind: Kind::Limit,
+        title: "Limit in Redis: allowed, 1,000 keys",
+        contestants: LIMITS_IN_REDIS,
+        cases: &[
+            (Case::LimitAllowedInRedis, LIMIT_IN_REDIS_COLUMNS),
+            (Case::InstructionsLimitAllowedInRedis, &[Ratio("instructions/op of the client")]),
+        ],
+    },
+    Table {
+        kind: Kind::Limit,
+        title: "Limit in Redis: denied for the first time, distinct keys",
+        contestants: LIMITS_IN_REDIS,
+        cases: &[(Case::LimitFirstDeniedInRedis, LIMIT_IN_REDIS_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Limit,
+        title: "Limit in Redis: denied again, 1,000 keys",
+        contestants: LIMITS_IN_REDIS,
+        cases: &[(Case::LimitDeniedInRedis, LIMIT_IN_REDIS_COLUMNS)],
+    },
+    Table {
+        kind: Kind::Lock,
+        title: "Lock in memory: taken and given back",
+        contestants: LOCKS,
+        cases: &[
+            (
+                Case::LockInMemory,
+                &[
+                    Ratio("CPU ns/op, 1 task"),
+                    Ratio("Mops/s, 64 tasks, 64 locks"),
+                    Ratio("64 tasks, 1 lock"),
+                    Plain("allocations/op"),
+                ],
+            ),
+            (Case::InstructionsLock, &[Ratio("instructions/op")]),
+        ],
+    },
+    Table {
+        kind: Kind::Lock,
+        title: "Lock in Redis: taken and given back, a lock for each task",
+        contestants: LOCKS_IN_REDIS,
+        cases: &[
+            (Case::LockInRedis, LIMIT_IN_REDIS_COLUMNS),
+            (Case::InstructionsLockInRedis, &[Ratio("instructions/op of the client")]),
+        ],
+    },
+    Table {
+        kind: Kind::Lock,
+        title: "Lock in Redis: 8 want it, hold it for 5 ms, and do something else for 5 to 8 ms",
+        contestants: LOCKS_IN_REDIS,
+        cases: &[(
+            Case::LockContended,
+            &[
+                Ratio("µs until another has it"),
+                Ratio("99 of 100"),
+                Ratio("commands/op"),
+                Ratio("times it was had"),
+                Plain("by one, the fewest"),
+                Plain("the most"),
+            ],
+        )],
+    },
+    Table {
+        kind: Kind::Lock,
+        title: "Lock in Redis: 8 want it, hold it for 5 ms, and want it again at once",
+        contestants: LOCKS_IN_REDIS,
+        cases: &[(
+            Case::LockContendedAtOnce,
+            &[
+                Ratio("commands/op"),
+                Ratio("times it was had"),
+                Plain("by one, the fewest"),
+                Plain("the most"),
+            ],
+        )],
+    },
+    Table {
         kind: Kind::Storm,
         title: "Storm: 10,000 keys stored together, each read as often as any other",
         contestants: STORMS,
@@ -535,6 +687,55 @@ pub fn run_batches_in_redis<C: Many>(case: Case, scale: f64) -> Vec<f64> {
     }
 }
 
+/// As `run`, of limits.
+pub fn run_limits<C: Limits>(case: Case, scale: f64) -> Vec<f64> {
+    let calls = case.calls() * scale;
+    match case {
+        Case::LimitAllowed => on_two_workers(limit::in_memory::<Allowed<C>>(scale)),
+        Case::LimitDenied => on_two_workers(limit::in_memory::<Denied<C>>(scale)),
+        Case::InstructionsLimitAllowed => on_this_thread(limit::counted::<Allowed<C>>(calls)),
+        Case::InstructionsLimitDenied => on_this_thread(limit::counted::<Denied<C>>(calls)),
+        Case::LimitNewKeys => on_two_workers(limit::new_keys::<C>(50_000)),
+        Case::LimitMemory => on_two_workers(limit::memory::<C>(50_000)),
+        Case::LimitManyNewKeys => on_two_workers(limit::new_keys::<C>(1_000_000)),
+        Case::LimitManyMemory => on_two_workers(limit::memory::<C>(1_000_000)),
+        _ => Vec::new(),
+    }
+}
+
+/// As `run_limits`, with Redis.
+pub fn run_limits_in_redis<C: Limits>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::LimitAllowedInRedis => on_two_workers(limit::in_redis::<Allowed<C>>(scale)),
+        Case::LimitFirstDeniedInRedis => on_two_workers(limit::first_denials::<C>(scale)),
+        Case::LimitDeniedInRedis => on_two_workers(limit::in_redis::<Denied<C>>(scale)),
+        Case::InstructionsLimitAllowedInRedis => {
+            on_this_thread(limit::counted::<Allowed<C>>(case.calls() * scale))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// As `run`, of locks.
+pub fn run_locks<C: Locks>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::LockInMemory => on_two_workers(lock::in_memory::<C>(scale)),
+        Case::InstructionsLock => on_this_thread(lock::counted::<C>(case.calls() * scale)),
+        _ => Vec::new(),
+    }
+}
+
+/// As `run_locks`, with Redis.
+pub fn run_locks_in_redis<C: Locks>(case: Case, scale: f64) -> Vec<f64> {
+    match case {
+        Case::LockInRedis => on_two_workers(lock::in_redis::<C>(scale)),
+        Case::InstructionsLockInRedis => on_this_thread(lock::counted::<C>(case.calls() * scale)),
+        Case::LockContended => on_two_workers(lock::contention::<C>(Pause::Short, scale)),
+        Case::LockContendedAtOnce => on_two_workers(lock::contention::<C>(Pause::None, scale)),
+        _ => Vec::new(),
+    }
+}
+
 /// As `run`, with other processes that read the same keys.
 pub fn run_storm<C: Storm>(case: Case) -> Vec<f64> {
     if process::peer_of().is_some() {
@@ -552,6 +753,12 @@ fn on_two_workers<T>(measurement: impl Future<Output = T>) -> T {
 fn on_this_thread<T>(measurement: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().unwrap().block_on(measurement)
+}
+
+/// The figure that this part of all does not exceed.
+fn quantile(figures: &mut [f64], part: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[(figures.len() as f64 * part) as usize]
 }
 
 /// Wall and CPU time since a moment.

@@ -145,6 +145,36 @@ pub async fn info(server: &mut MultiplexedConnection, section: &str, name: &str)
     line.unwrap().parse().unwrap()
 }
 
+/// Lets the server count from now on.
+pub async fn reset(server: &mut MultiplexedConnection) {
+    let () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(server).await.unwrap();
+}
+
+/// How many commands of these names the server has carried out, and the microseconds that it took for
+/// them. What a script calls is in its time.
+pub async fn sent(server: &mut MultiplexedConnection, names: &[&str]) -> (f64, f64) {
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(server).await.unwrap();
+    let (mut calls, mut micros) = (0.0, 0.0);
+    for line in info.lines() {
+        let Some((name, figures)) =
+            line.strip_prefix("cmdstat_").and_then(|line| line.split_once(':'))
+        else {
+            continue;
+        };
+        if !names.contains(&name) {
+            continue;
+        }
+        for figure in figures.split(',') {
+            match figure.split_once('=').unwrap() {
+                ("calls", figure) => calls += figure.parse::<f64>().unwrap(),
+                ("usec", figure) => micros += figure.parse::<f64>().unwrap(),
+                _ => {}
+            }
+        }
+    }
+    (calls, micros)
+}
+
 /// What a hand-off is of.
 static FAILS: AtomicBool = AtomicBool::new(false);
 static RUNS: AtomicUsize = AtomicUsize::new(0);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::{Calls, Entry, Many};
+use super::{Calls, Entry, Limits, Locks, Many};
 use crate::measure::Case;
 use crate::process;
 use crate::values::{Article, Profile};
@@ -13,6 +13,8 @@ mod by_hand;
 mod cached;
 mod index;
 mod larder;
+mod limited;
+mod locked;
 mod map;
 mod storm;
 mod tagged;
@@ -90,6 +92,25 @@ pub const STORMS: &[Entry] = &[
     Entry::of_storms::<storm::Early>(),
     Entry::of_storms::<storm::JitterAndEarly>(),
     Entry::of_storms::<storm::Stale>(),
+];
+
+/// The first and the second are the same.
+pub const LIMITS: &[Entry] = &[
+    Entry::of_limits_in_redis::<limited::Counter>(),
+    Entry::of_limits_in_redis::<limited::Again>(),
+    Entry::of_limits_in_redis::<limited::ByLimiter>(),
+    Entry::of_limits_in_redis::<limited::FixedWindow>(),
+    Entry::of_limits_in_redis::<limited::SlidingWindow>(),
+    Entry::of_limits_in_redis::<limited::Function>(),
+];
+
+/// The first and the second are the same.
+pub const LOCKS: &[Entry] = &[
+    Entry::of_locks_in_redis::<locked::Polling>(),
+    Entry::of_locks_in_redis::<locked::Again>(),
+    Entry::of_locks_in_redis::<locked::Rslock>(),
+    Entry::of_locks_in_redis::<locked::ByLock>(),
+    Entry::of_locks_in_redis::<locked::Function>(),
 ];
 
 /// A way to use Redis.
@@ -198,6 +219,14 @@ impl Entry {
 
     const fn of_batches_in_redis<C: Many>() -> Self {
         Self::with_server(C::NAME, crate::measure::run_batches_in_redis::<C>)
+    }
+
+    const fn of_limits_in_redis<C: Limits>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_limits_in_redis::<C>)
+    }
+
+    const fn of_locks_in_redis<C: Locks>() -> Self {
+        Self::with_server(C::NAME, crate::measure::run_locks_in_redis::<C>)
     }
 
     const fn of_storms<C: Storm>() -> Self {
