@@ -12,7 +12,7 @@ use std::{
 use hmac_sha256::Hash as Sha256;
 
 use super::{Kind, Method, Rule};
-use crate::key::{KeyBytes, KeyText};
+use crate::key::{KeyBytes, KeyText, function_of};
 
 /// A name, as it is looked up in memory.
 #[derive(Debug, Clone, Copy, Eq)]
@@ -37,7 +37,8 @@ pub(super) struct Scope([u64; 2]);
 pub(super) enum Title<'a> {
     /// `login:{}`
     Template(&'static str),
-    /// The path of a function.
+    /// The path of a closure in a function. That of the function itself is made of it where it is wanted:
+    /// a call wants it for Redis alone.
     Function(&'static str),
     /// `login`, and a key behind it: as the template above.
     Named(&'a str),
@@ -88,7 +89,7 @@ impl Scope {
         let mut text = String::new();
         let _ = match title {
             Title::Template(template) => write!(text, "{}:t{template}", Class(rule)),
-            Title::Function(path) => write!(text, "{}:f{path}", Class(rule)),
+            Title::Function(path) => write!(text, "{}:f{}", Class(rule), function_of(path)),
             Title::Named(name) => {
                 let name = name.replace('{', "{{").replace('}', "}}");
                 write!(text, "{}:t{name}:{{}}", Class(rule))
@@ -112,7 +113,7 @@ pub(super) fn key(service: &str, title: Title<'_>, rule: Rule, key: &KeyBytes) -
     let parts = key.as_slice(integer);
     let text = match title {
         Title::Template(template) => KeyText::of_tag(template, parts),
-        Title::Function(path) => KeyText::of_path(path),
+        Title::Function(path) => KeyText::of_path(function_of(path)),
         Title::Named(name) => KeyText::of_named(name, parts),
     };
     text.to_text_of(&format!(":limit:{service}:{}", Class(rule)))

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cache::{AsCache, Cache},
-    key::{KeyBytes, function_of},
+    key::KeyBytes,
 };
 
 /// One `#[rate_limited]`: what it says, but for what is an expression. A `static` in the function's
@@ -121,7 +121,7 @@ impl LimitSite {
     fn title(&self, path: &'static str) -> Title<'static> {
         match self.template {
             Some(template) => Title::Template(template),
-            None => Title::Function(function_of(path)),
+            None => Title::Function(path),
         }
     }
 }
