@@ -50,9 +50,11 @@ async fn without_a_template_a_function_has_one_limit() {
         let (server, _process, fleet) = in_fleet();
         let cache = if is_in_fleet { fleet } else { virtual_memory() };
         let admit = |path| limit_on(&cache, &SITE, path, KeyBytes::new(), 2, 1).admit();
-        for path in
-            ["app::send::{{closure}}", "app::Repo<u8>::send::{{closure}}", "app::{impl#1}::f::c"]
-        {
+        for path in [
+            "app::send::{{closure}}",
+            "app::Repo<u8>::send::{{closure}}",
+            "app::{impl#1}::f::{{closure}}",
+        ] {
             assert!(admit(path).await.is_ok() && admit(path).await.is_ok());
             assert!(admit(path).await.is_err());
         }
@@ -67,8 +69,9 @@ async fn without_a_template_a_function_has_one_limit() {
 #[tokio::test]
 async fn the_limit_and_the_cost_are_those_of_the_call() {
     let cache = Cache::memory();
-    let admit =
-        |limit, cost| limit_on(&cache, &LOGIN, "app::login::c", key(&["a"]), limit, cost).admit();
+    let admit = |limit, cost| {
+        limit_on(&cache, &LOGIN, "app::login::{{closure}}", key(&["a"]), limit, cost).admit()
+    };
     assert_eq!(admit(10, 3).await.unwrap().remaining, 7);
     assert_eq!(admit(20, 1).await.unwrap().limit, 20);
     assert_eq!(admit(10, 11).await.unwrap_err().retry_after, Duration::MAX);
@@ -105,7 +108,9 @@ async fn a_site_that_waits_waits() {
 #[tokio::test]
 async fn the_guard_is_of_the_cache_that_is_current_when_it_is_made() {
     let cache = Cache::memory();
-    let guard = cache.scope(async { limit(&LOGIN, "app::login::c", key(&["scoped"]), 1, 1) }).await;
+    let guard = cache
+        .scope(async { limit(&LOGIN, "app::login::{{closure}}", key(&["scoped"]), 1, 1) })
+        .await;
     let admitted = tokio::spawn(guard.admit()).await.unwrap();
     assert!(admitted.is_ok());
     assert!(Limiter::new(&cache, "login", 1, HOUR).check("scoped").await.is_err());
