@@ -86,12 +86,14 @@ async fn what_the_site_says_holds() {
         .algorithm(Algorithm::Gcra)
         .when_down(WhenDown::Deny);
     let (server, process, cache) = in_fleet();
-    let admit = || limit_on(&cache, &SITE, "app::send::c", key(&["a", "b"]), 60, 1).admit();
+    let admit =
+        || limit_on(&cache, &SITE, "app::send::{{closure}}", key(&["a", "b"]), 60, 1).admit();
     assert!(admit().await.is_ok());
     assert!(retry(admit().await) <= SECOND);
     assert_eq!(server.keys_of("a LIMIT").concat()[0], ":limit:test:gcra:60000000:send:a:b");
     process.cut_off();
-    let denied = limit_on(&cache, &SITE, "app::send::c", key(&["a", "c"]), 60, 1).admit().await;
+    let denied =
+        limit_on(&cache, &SITE, "app::send::{{closure}}", key(&["a", "c"]), 60, 1).admit().await;
     assert_eq!(retry(denied), SECOND);
 }
 
@@ -99,7 +101,8 @@ async fn what_the_site_says_holds() {
 async fn a_site_that_waits_waits() {
     static SITE: LimitSite = LimitSite::new().key("mail").per(60_000).burst(1).wait(1_500);
     let cache = virtual_memory();
-    let admit = || limit_on(&cache, &SITE, "app::mail::c", KeyBytes::new(), 60, 1).admit();
+    let admit =
+        || limit_on(&cache, &SITE, "app::mail::{{closure}}", KeyBytes::new(), 60, 1).admit();
     let began = tokio::time::Instant::now();
     assert!(admit().await.is_ok() && admit().await.is_ok());
     assert!(began.elapsed() >= SECOND);
