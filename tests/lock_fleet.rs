@@ -59,7 +59,7 @@ struct Log(File);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Enter,
-    Act,
+    Work,
     Leave,
 }
 
@@ -92,7 +92,7 @@ impl Log {
     fn read(path: &Path) -> Vec<Done> {
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
         let done = |bytes: &[u8]| Done {
-            act: [Act::Enter, Act::Act, Act::Leave][usize::from(bytes[0])],
+            act: [Act::Enter, Act::Work, Act::Leave][usize::from(bytes[0])],
             process: bytes[1],
             fence: number(&bytes[2..10]),
             nanos: number(&bytes[10..18]),
@@ -173,26 +173,27 @@ async fn work(worker: Arc<Worker>, task: u64) -> (u64, u64) {
                 FREEZES => {
                     freeze("inside");
                     yield_now().await;
-                    note(Act::Act);
+                    note(Act::Work);
                     panic!("it has gone on under a lock that was lost");
                 }
                 _ => {
                     say("inside");
                     loop {
                         sleep(Duration::from_millis(5)).await;
-                        note(Act::Act);
+                        note(Act::Work);
                     }
                 }
             }
             for _ in 0..dice.below(3) {
                 sleep(Duration::from_millis(dice.below(2))).await;
-                note(Act::Act);
+                note(Act::Work);
             }
             note(Act::Leave);
         };
-        let patience = match is_cancelled_at_times && entered % 7 == 0 {
-            true => Duration::from_millis(entered % 30),
-            false => Duration::from_secs(600),
+        let patience = if is_cancelled_at_times && entered % 7 == 0 {
+            Duration::from_millis(entered % 30)
+        } else {
+            Duration::from_secs(600)
         };
         let ran = timeout(patience, lock_on(&worker.cache, &SITE, key).run(body)).await;
         match ran {

@@ -349,6 +349,11 @@ impl Process {
         self.rule(verb, At::Sent, Rule::Delay(by));
     }
 
+    /// From now on such commands are answered so much later.
+    pub(crate) fn delay_answer(&self, verb: Verb, by: Duration) {
+        self.rule(verb, At::Answered, Rule::Delay(by));
+    }
+
     /// From now on such commands time out at once, and take effect when the gate lets them.
     pub(crate) fn lag(&self, verb: Verb) -> Gate {
         let gate = Gate(Arc::new(Semaphore::new(0)));

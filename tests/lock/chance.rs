@@ -58,7 +58,8 @@ async fn weather(process: Arc<Process>, mut dice: Dice) {
             1 => process.lose_answer(verb),
             2 => process.hang(verb),
             3 => process.cut_off(),
-            4 | 5 => process.delay(verb, Duration::from_millis(dice.below(1_500))),
+            4 => process.delay(verb, Duration::from_millis(dice.below(1_500))),
+            5 => process.delay_answer(verb, Duration::from_millis(dice.below(1_500))),
             6 => drop(process.hold(verb, At::Answered)),
             _ => {}
         }

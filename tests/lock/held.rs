@@ -86,6 +86,25 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_another_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_counts_from_when_it_was_sent() {
+    let (server, a) = alone();
+    let b = Node::new(&server, "b");
+    let steps = Arc::new(AtomicU32::new(0));
+    let run = tokio::spawn(locked(&a.cache, &AT_ONCE).run(body(&steps, MOMENT)));
+    sleep(MOMENT).await;
+    // Its answer comes when the lease is almost over, and no other does.
+    let gate = a.remote.hold(Verb::Acquire, At::Answered);
+    sleep(LEASE * 7 / 8).await;
+    a.remote.hang(Verb::Acquire);
+    a.remote.fail(Verb::Unlock);
+    gate.open();
+    let waiting = claimed(&b, 10 * LEASE).await;
+    assert!(matches!(run.await.unwrap(), Err(LockError::Lost)));
+    assert!(!waiting.is_finished(), "two have it");
+    drop(waiting.await.unwrap().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_server_has_forgotten_is_lost_at_the_next_renewal() {
     let (server, a) = alone();
     let run = tokio::spawn(locked(&a.cache, &AT_ONCE).run(std::future::pending::<()>()));
@@ -111,6 +130,26 @@ async fn a_body_that_was_frozen_does_not_go_on() {
     assert_eq!(steps.load(SeqCst), before);
     sleep(MOMENT).await;
     assert_free(&server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_beside_a_guard_that_was_frozen_does_not_go_on() {
+    let (_server, a) = alone();
+    let guard = taken(&a).await;
+    let steps = Arc::new(AtomicU32::new(0));
+    let work = body(&steps, MOMENT);
+    let working = tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = guard.lost() => guard.release().await,
+            () = work => unreachable!(),
+        }
+    });
+    sleep(SECOND).await;
+    let before = steps.load(SeqCst);
+    tokio::time::advance(LEASE).await;
+    assert!(matches!(working.await.unwrap(), Err(LockError::Lost)));
+    assert_eq!(steps.load(SeqCst), before);
 }
 
 #[tokio::test(start_paused = true)]

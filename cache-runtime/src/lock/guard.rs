@@ -11,8 +11,8 @@ use crate::{cache::Cache, remote::Remote};
 
 /// A lock that is held until this is released or dropped.
 ///
-/// With Redis it is renewed on a task of its own as long as it lives, whatever its holder does. If that
-/// fails for as long as the lease lasts, the lock is [lost](Self::lost).
+/// With Redis it is renewed on a task of its own as long as it lives. If that fails for almost as long as the
+/// lease lasts, or that task cannot run because others block its thread, the lock is [lost](Self::lost).
 #[must_use = "a lock is given back when its guard is dropped"]
 pub struct LockGuard {
     fence: u64,
@@ -57,10 +57,11 @@ impl LockGuard {
         self.fence
     }
 
-    /// Returns when the lock is lost: when it was not renewed in time, or somebody else has it. Never, if
+    /// Returns when the lock is lost: when it was not renewed in time, or Redis has forgotten it. Never, if
     /// there is no Redis.
     ///
-    /// To be waited for beside the work, and what is under way to be dropped then.
+    /// To be waited for beside the work, which is to be dropped then. First of the two, as here: it looks at
+    /// the clock, and work that was frozen does not go on.
     ///
     /// ```
     /// # use std::time::Duration;

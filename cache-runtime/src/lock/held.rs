@@ -1,6 +1,13 @@
 //! A lock that is held by the word of the remote tier: until when, and how that is put off.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::Notify,
@@ -50,8 +57,13 @@ impl Held {
             let Some(until) = self.until() else {
                 return;
             };
+            let mut told = pin!(timeout_at(until, told));
+            // By the clock with each look: of one that was frozen no timer need have gone off yet.
+            poll_fn(|cx| {
+                if self.is_lost() { Poll::Ready(()) } else { told.as_mut().poll(cx).map(drop) }
+            })
+            .await;
             // It may have been put off meanwhile.
-            let _ = timeout_at(until, told).await;
         }
     }
 

@@ -50,15 +50,16 @@ use crate::{cache::Cache, key::KeyText};
 ///
 /// # What it is worth
 ///
-/// It sees to it that work is not done twice, and that is all. With Redis a lock ends with its lease, and a
-/// holder that was frozen for longer, or whose clock stands still, does not know that at that moment. So
-/// can a Redis forget it that fails over to a replica, is emptied or evicts keys, and then there are two
-/// holders until the first renews it, for a third of the lease. Where two at once would do harm, send the
-/// [fence](LockGuard::fence) along with each change, and let what is changed refuse a fence below the
-/// greatest that it has seen: an `UPDATE … WHERE fence <= $1` does.
+/// It keeps work from being done twice, and that is all. With Redis a lock ends with its lease: a holder that
+/// was frozen for longer has lost it before it knows. And a Redis that fails over to a replica, is emptied or
+/// evicts keys may forget a lock; then there are two holders until the first one renews it, for a third of
+/// the lease. Where two at once would do harm, send the [fence](LockGuard::fence) along with each change,
+/// and let what is changed refuse a fence below the greatest that it has seen, as
+/// `UPDATE … SET …, fence = $1 WHERE … AND fence <= $1` does.
 ///
 /// `#[locked]` and this are the same lock where the names are: `key = "report:{id}"` with an `id` of 7 is
-/// `report:7`.
+/// `report:7`. Where a login of Redis is bound to some keys, those of locks are `:lock:<service>:*`, and who
+/// waits is told by the channel `:larder:<service>`.
 #[derive(Clone)]
 pub struct Lock {
     cache: Cache,
@@ -78,8 +79,8 @@ impl Lock {
     }
 
     /// How long the lock lasts when its holder does not renew it, which it does at a third of this: so long
-    /// the others wait if it dies. Should be a second at least. Without Redis there is nothing to it: a lock
-    /// is held until it is released.
+    /// the others wait if it dies. Less than a second is hard to keep on a busy machine. Without Redis it has
+    /// no meaning: a lock is held until it is released.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.clamp(SHORTEST, LONGEST);

@@ -81,9 +81,8 @@ impl<F: Future> Future for Run<F> {
                 },
                 Step::Runs(guard, lost) => {
                     // Before each step of the body: whoever was frozen looks at the clock first.
-                    let is_over = guard.held().is_some_and(|held| held.is_lost());
-                    let is_lost = is_over
-                        || lost.as_mut().is_some_and(|lost| lost.as_mut().poll(cx).is_ready());
+                    let is_lost =
+                        lost.as_mut().is_some_and(|lost| lost.as_mut().poll(cx).is_ready());
                     let Some(body) = this.body.as_mut().as_pin_mut().filter(|_| !is_lost) else {
                         this.body.set(None);
                         *this.step = Step::Done;
