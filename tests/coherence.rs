@@ -587,7 +587,8 @@ fn chaos(front: &str, lasts: Duration) -> Outcome {
     let server = RedisServer::start();
     let ledger = Ledger::create(server.dir());
     let runtime = Runtime::new().unwrap();
-    let proxies: Vec<_> = (0..5).map(|_| runtime.block_on(Proxy::before(server.port()))).collect();
+    let proxies: Vec<_> =
+        (0..5).map(|_| runtime.block_on(async { Proxy::before(server.port()) })).collect();
     let start = |(number, proxy): (usize, &Proxy)| {
         let variables = [
             ("CHAOS_FRONT", front),

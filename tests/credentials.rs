@@ -48,7 +48,7 @@ async fn talk() {
     refused_urls();
 
     let mut server = RedisServer::start_with(&["--requirepass", PASSWORD]);
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let direct = cache(server.port(), "");
     let proxied = cache(proxy.port(), "");
     for cache in [&direct, &proxied] {

@@ -301,7 +301,7 @@ async fn thousands_of_rounds_with_holders_that_freeze_die_and_lose_their_connect
     let server = RedisServer::start();
     let path = server.dir().join("log");
     // One has its connections through a network that does what a test says, which is slower.
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let begin = |process: u8| {
         let url = if process == 0 { proxy.url() } else { server.url() };
         start(process, &url, &path, 2, true)

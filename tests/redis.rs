@@ -236,7 +236,7 @@ async fn of_calls_at_once_each_waits_one_budget_for_a_redis_that_hangs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_redis_costs_no_call_its_value() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let node = Node::new(&proxy.url(), &database());
     for delay in [20, 60, 250] {
         proxy.set(Mode::Delay(Duration::from_millis(delay)));
@@ -387,7 +387,7 @@ async fn a_value_that_is_put_is_found_by_others_and_goes_with_its_tag() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_answers_garbage_costs_no_call_its_value() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let database = database();
     proxy.set(Mode::Garbage);
     let late = Node::new(&proxy.url(), &database);
@@ -457,7 +457,7 @@ struct CutOff {
 impl CutOff {
     async fn new(mode: Mode) -> Self {
         let (server, database) = (RedisServer::start(), database());
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::before(server.port());
         let node = Node::new(&proxy.url(), &database);
         eventually("both values are in Redis", async || {
             node.item(1).await;

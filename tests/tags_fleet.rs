@@ -272,7 +272,8 @@ fn bump_under(mode: Mode, kinds: &[Kind], is_writers: bool) {
     let max_staleness = Duration::from_millis(300);
     let server = RedisServer::start();
     let runtime = Runtime::new().unwrap();
-    let [writers, readers] = [(); 2].map(|()| runtime.block_on(Proxy::before(server.port())));
+    let [writers, readers] =
+        [(); 2].map(|()| runtime.block_on(async { Proxy::before(server.port()) }));
     let mut writer = start(&server, &writers.url(), max_staleness);
     let mut reader = start(&server, &readers.url(), max_staleness);
     for order in &ORDERS[..2] {
@@ -345,7 +346,7 @@ fn a_bump_of_a_process_that_is_cut_off_lands_when_it_is_back() {
 fn a_failed_bump_is_seen_by_its_own_process_and_by_nobody_else_until_it_lands() {
     let server = RedisServer::start();
     let runtime = Runtime::new().unwrap();
-    let proxy = runtime.block_on(Proxy::before(server.port()));
+    let proxy = runtime.block_on(async { Proxy::before(server.port()) });
     let mut writer = start(&server, &proxy.url(), FOR_EVER);
     let mut reader = start(&server, &server.url(), FOR_EVER);
     for order in &ORDERS[..2] {

@@ -3,12 +3,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-use std::{
-    future::pending,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -79,26 +74,21 @@ impl Modes {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     port: u16,
+    _place: TcpSocket,
     modes: watch::Sender<Modes>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
     /// Before the server on that port of this machine; passes everything at first.
-    pub(crate) async fn before(server: u16) -> Self {
-        let listener = loop {
-            // Not one of the ports that the system gives to connections: it would be taken while
-            // this one is cut.
-            let random = RandomState::new().build_hasher().finish();
-            let port = 10_000 + (random % 20_000) as u16;
-            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
-                break listener;
-            }
-        };
-        let address = listener.local_addr().unwrap();
+    pub(crate) fn before(server: u16) -> Self {
+        // It never listens: the port stays this one's while that is cut.
+        let place = socket();
+        place.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = place.local_addr().unwrap();
         let (modes, seen) = watch::channel(Modes { data: Mode::Pass, backplane: Mode::Pass });
-        let accepting = tokio::spawn(accept(listener, address, server, seen));
-        Self { port: address.port(), modes, accepting }
+        let accepting = tokio::spawn(accept(listen(address), address, server, seen));
+        Self { port: address.port(), _place: place, modes, accepting }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -129,6 +119,21 @@ impl Drop for Proxy {
     }
 }
 
+/// One of several that may have the same port.
+fn socket() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Also while connections that were closed still occupy it.
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket
+}
+
+fn listen(address: SocketAddr) -> TcpListener {
+    let socket = socket();
+    socket.bind(address).unwrap();
+    socket.listen(1024).unwrap()
+}
+
 async fn accept(
     listener: TcpListener,
     address: SocketAddr,
@@ -149,13 +154,7 @@ async fn accept(
             }
             continue;
         }
-        let listening = listener.get_or_insert_with(|| {
-            // Connections that were closed may still occupy the port.
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            socket.bind(address).unwrap();
-            socket.listen(1024).unwrap()
-        });
+        let listening = listener.get_or_insert_with(|| listen(address));
         tokio::select! {
             accepted = listening.accept() => if let Ok((client, _)) = accepted {
                 connections.spawn(connect(client, server, modes.clone()));

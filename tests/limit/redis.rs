@@ -166,7 +166,7 @@ async fn a_redis_that_was_never_there_is_away() {
 async fn a_redis_that_is_gone_and_comes_back() {
     for (key, when_down) in (0..).zip(WAYS) {
         let server = RedisServer::start();
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::before(server.port());
         // An answer that is late is none, and here none is.
         let cache = patient(&proxy.url());
         let limiter = Limiter::new(&cache, "login", 3, HOUR).when_down(when_down);
@@ -192,7 +192,7 @@ async fn a_redis_that_is_gone_and_comes_back() {
 async fn a_redis_that_hangs_costs_three_calls_their_budget_and_the_others_nothing() {
     for (key, when_down) in (0..).zip(WAYS) {
         let server = RedisServer::start();
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::before(server.port());
         let cache = Cache::builder("test")
             .redis(proxy.url())
             .redis_budget(Duration::from_millis(50))
@@ -229,7 +229,7 @@ async fn a_redis_that_hangs_costs_three_calls_their_budget_and_the_others_nothin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_that_came_too_late_is_taken_and_was_not_given() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let cache = Cache::builder("test")
         .redis(proxy.url())
         .redis_budget(Duration::from_millis(50))

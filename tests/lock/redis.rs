@@ -136,7 +136,7 @@ async fn no_two_are_inside_whatever_becomes_of_their_connections() {
     let mut tasks = JoinSet::new();
     let mut weathers = JoinSet::new();
     for process in 0..4 {
-        let proxy = Arc::new(Proxy::before(server.port()).await);
+        let proxy = Arc::new(Proxy::before(server.port()));
         let cache = Cache::builder("test").redis(proxy.url()).build().unwrap();
         weathers.spawn(weather(Arc::clone(&proxy), Dice::new(process, 99)));
         for task in 0..3 {
@@ -279,7 +279,7 @@ async fn a_body_keeps_its_lock_over_a_short_outage() {
     static SITE: LockSite = LockSite::new("job:{}").lease(60_000);
 
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let cache = Cache::builder("test").redis(proxy.url()).build().unwrap();
     until(async || matches!(Lock::new(&cache, NAME).try_acquire().await, Ok(Some(_)))).await;
     until(async || is_free(&server)).await;

@@ -407,7 +407,7 @@ async fn a_hang_is_noticed_without_a_command() {
 #[tokio::test]
 async fn a_server_slower_than_the_budget_is_not_used_until_it_is_faster() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let budget = Duration::from_millis(60);
     let settings = Settings { budget, ..settings(&proxy.url()) };
     let connection = Connection::new(settings, Hook::default(), Arc::new(Deaf));
@@ -431,7 +431,7 @@ async fn a_server_slower_than_the_budget_is_not_used_until_it_is_faster() {
 #[tokio::test]
 async fn a_network_that_is_cut_or_swallows_is_back_when_it_passes() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let connection = connection(&proxy.url());
     until_up(&connection).await;
     for mode in [Mode::Cut, Mode::Drop, Mode::BlackHole, Mode::Garbage] {
@@ -544,7 +544,7 @@ async fn a_replica_refuses_is_read_and_is_left_for_its_successor() {
 #[tokio::test]
 async fn an_answer_after_the_deadline_is_told() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let connection = connection(&proxy.url());
     run(&connection, set("a", "1")).await.unwrap();
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -578,7 +578,7 @@ async fn an_answer_in_time_is_not_told() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_told_when_the_next_connection_is_in_use() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let connection = connection(&proxy.url());
     until_up(&connection).await;
     proxy.set(Mode::Drop);
@@ -800,7 +800,7 @@ impl Listener for Dated {
 #[tokio::test]
 async fn a_proof_is_as_old_as_what_was_asked_for_it() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let dated = Arc::new(Dated::default());
     let heard = Connection::new(settings(&proxy.url()), Hook::default(), dated.clone() as _);
     until_up(&heard).await;
@@ -845,7 +845,7 @@ async fn a_login_appears_in_no_text() {
     let secret = "hunter2secret";
     let mut server = RedisServer::start();
     server.command(&["ACL", "SETUSER", secret, "on", &format!(">{secret}"), "~*", "&*", "+@all"]);
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let url = format!("redis://{secret}:{secret}@127.0.0.1:{}", proxy.port());
     let connection = connection(&url);
     let mut texts = vec![format!("{:?}", Address::parse(&url))];

@@ -144,7 +144,7 @@ async fn run(for_: Duration, chaos: bool) -> Arc<World> {
     let mut tasks = JoinSet::new();
     let mut proxies = Vec::new();
     for process in 0..PROCESSES {
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::before(server.port());
         let settings = TierSettings { budget: world.budget, ..settings(&proxy.url()) };
         let tier = Arc::new(RedisTier::new(settings));
         for _ in 0..READERS {

@@ -419,7 +419,7 @@ async fn a_grant_without_a_lease_of_ours_stores_nothing() {
 #[tokio::test]
 async fn a_grant_that_comes_late_is_released() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(150)));
     let leased = one.ask(KEY, MINE, Seen::Nothing, BUDGET).await;
@@ -433,7 +433,7 @@ async fn a_grant_that_comes_late_is_released() {
 #[tokio::test]
 async fn a_grant_whose_caller_is_gone_is_released() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Delay(Duration::from_millis(60)));
     assert!(timeout(BUDGET / 5, one.ask(KEY, MINE, Seen::Nothing, BUDGET)).await.is_err());
@@ -444,7 +444,7 @@ async fn a_grant_whose_caller_is_gone_is_released() {
 #[tokio::test]
 async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     proxy.set(Mode::Drop);
     assert!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.is_err());
@@ -458,7 +458,7 @@ async fn a_grant_that_was_lost_with_its_connection_is_released_on_the_next() {
 #[tokio::test]
 async fn what_a_fill_or_a_release_could_not_give_back_is_released_on_the_next_connection() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     for is_fill in [true, false] {
         assert_eq!(one.ask(KEY, MINE, Seen::Nothing, BUDGET).await.unwrap(), LEASED);
@@ -1046,7 +1046,7 @@ async fn a_proof_that_takes_its_time_is_of_the_moment_at_which_it_was_asked_for(
 #[tokio::test]
 async fn a_memory_is_told_of_a_break_when_it_is_noticed_and_when_it_is_over() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let (one, memory) = with_memory(patience(&proxy.url()));
     up(&one).await;
     for _ in 0..2 {

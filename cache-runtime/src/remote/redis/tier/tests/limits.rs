@@ -109,7 +109,7 @@ async fn many_callers_at_once_get_what_the_limit_says() {
 #[tokio::test]
 async fn a_step_takes_the_budget_at_most() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     let rule = rule(Algorithm::Gcra, 3);
     one.step(rule, Step::Take(1)).await.unwrap();

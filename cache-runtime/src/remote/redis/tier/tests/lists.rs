@@ -274,7 +274,7 @@ async fn with_one_of_another(server: &RedisServer) -> (Vec<String>, Vec<Lease>) 
 #[tokio::test]
 async fn grants_that_come_late_are_released_and_what_is_of_others_is_not() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     let (keys, mine) = with_one_of_another(&server).await;
     proxy.set(Mode::Delay(Duration::from_millis(150)));
@@ -293,7 +293,7 @@ async fn grants_that_come_late_are_released_and_what_is_of_others_is_not() {
 #[tokio::test]
 async fn grants_whose_caller_is_gone_are_released() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     let (keys, mine) = with_one_of_another(&server).await;
     proxy.set(Mode::Delay(Duration::from_millis(60)));
@@ -308,7 +308,7 @@ async fn grants_whose_caller_is_gone_are_released() {
 async fn a_caller_that_is_gone_between_two_attempts_keeps_nothing() {
     let server = RedisServer::start();
     let two = patient(&server.url()).await;
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = RedisTier::new(patience(&proxy.url()));
     up(&one).await;
     let keys = keys(2);
@@ -334,7 +334,7 @@ async fn a_caller_that_is_gone_between_two_attempts_keeps_nothing() {
 #[tokio::test]
 async fn what_a_list_could_not_give_back_is_released_on_the_next_connection() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     let keys = keys(3);
     let mine = leases(&keys, MINE);
@@ -357,7 +357,7 @@ async fn what_a_list_could_not_give_back_is_released_on_the_next_connection() {
 #[tokio::test]
 async fn a_list_that_is_not_answered_is_one_failure() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     // No heart beats meanwhile.
     let max_staleness = Duration::from_secs(240);
     let one = RedisTier::new(TierSettings { max_staleness, ..patience(&proxy.url()) });

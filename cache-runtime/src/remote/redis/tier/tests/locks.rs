@@ -60,7 +60,7 @@ async fn a_turn_is_told_to_the_one_whose_it_is() {
 #[tokio::test]
 async fn one_that_waits_looks_again_when_messages_may_have_gone_unheard() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm(&proxy.url()).await;
     let mut turns = one.turns(&claim(1));
     proxy.set(Mode::Cut);
@@ -76,7 +76,7 @@ async fn one_that_waits_looks_again_when_messages_may_have_gone_unheard() {
 #[tokio::test]
 async fn a_lock_that_comes_late_is_given_back() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm(&proxy.url()).await;
     proxy.set_for(Link::Data, Mode::Delay(3 * BUDGET));
     let answer = one.acquire(&claim(1), Wish::Wait).await;
@@ -89,7 +89,7 @@ async fn a_lock_that_comes_late_is_given_back() {
 #[tokio::test]
 async fn a_lock_or_a_place_that_nobody_waits_for_is_given_back() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm(&proxy.url()).await;
     let other = tier(&server.url()).await;
     for is_free in [true, false] {
@@ -110,7 +110,7 @@ async fn a_lock_or_a_place_that_nobody_waits_for_is_given_back() {
 #[tokio::test]
 async fn a_lock_whose_answer_was_lost_is_given_back_on_the_next_connection() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm(&proxy.url()).await;
     proxy.set_for(Link::Data, Mode::Drop);
     assert!(one.acquire(&claim(1), Wish::Now).await.is_err());
@@ -123,7 +123,7 @@ async fn a_lock_whose_answer_was_lost_is_given_back_on_the_next_connection() {
 #[tokio::test]
 async fn what_could_not_be_given_back_is_on_the_next_connection() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm(&proxy.url()).await;
     assert!(one.takes(1).await);
     proxy.set_for(Link::Data, Mode::Lose);

@@ -371,7 +371,7 @@ async fn a_stale_value_that_nobody_can_use_is_replaced_though_it_is_refreshed() 
 #[tokio::test]
 async fn a_pause_that_could_not_be_said_is_said_on_the_next_connection() {
     let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = warm_tier(&proxy.url()).await;
     age(&server, STALE);
     assert_eq!(ask(&one, MINE, Seen::Nothing).await, REFRESHED);

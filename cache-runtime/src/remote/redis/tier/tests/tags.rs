@@ -426,7 +426,7 @@ async fn a_process_that_waits_is_woken_when_a_lease_is_given_back_for_the_sake_o
 
 /// A process behind a proxy, on a server that knows its scripts, and where nothing has a stamp yet.
 async fn behind_proxy(server: &RedisServer) -> (Process, Proxy) {
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::before(server.port());
     let one = Process::new(&proxy.url()).await;
     one.load(BOTH, "1").await;
     server.command(&["DEL", KEY, TEAM_KEY, USERS_KEY]);
