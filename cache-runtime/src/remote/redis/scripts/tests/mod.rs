@@ -68,6 +68,20 @@ fn is_unknown(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
+/// Now and then not quite what it was.
+fn mangled(mut bytes: Vec<u8>, random: &mut fastrand::Rng) -> Vec<u8> {
+    match random.u8(..12) {
+        0 => bytes.truncate(random.usize(..=bytes.len())),
+        1 => bytes.push(random.u8(..)),
+        2 if !bytes.is_empty() => {
+            let at = random.usize(..bytes.len());
+            bytes[at] ^= 1 << random.u8(..8);
+        }
+        _ => {}
+    }
+    bytes
+}
+
 /// All tests share one; each has a key and a channel of its own.
 static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start_on_socket);
 

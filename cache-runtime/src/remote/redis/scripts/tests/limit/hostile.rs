@@ -24,7 +24,7 @@ fn inputs(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     };
     let mut inputs = Vec::new();
     while inputs.len() < INPUTS {
-        let mut bytes = match random.u8(..9) {
+        let bytes = match random.u8(..9) {
             0 => (0..random.usize(..40)).map(|_| random.u8(..)).collect(),
             1 => [&b"gw"[..], b"g", b"w", b"", b"17", b"\0\0"][random.usize(..6)].to_vec(),
             2..6 => {
@@ -42,16 +42,7 @@ fn inputs(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
                 self::written(State(Kept::Window(Counts { ends, previous, current })))
             }
         };
-        match random.u8(..12) {
-            0 => bytes.truncate(random.usize(..=bytes.len())),
-            1 => bytes.push(random.u8(..)),
-            2 if !bytes.is_empty() => {
-                let at = random.usize(..bytes.len());
-                bytes[at] ^= 1 << random.u8(..8);
-            }
-            _ => {}
-        }
-        inputs.push(bytes);
+        inputs.push(mangled(bytes, random));
     }
     inputs
 }

@@ -26,7 +26,7 @@ fn inputs(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     };
     let mut inputs = Vec::new();
     while inputs.len() < INPUTS {
-        let mut bytes = match random.u8(..12) {
+        let bytes = match random.u8(..12) {
             0 => (0..random.usize(..90)).map(|_| random.u8(..)).collect(),
             1 => [&b"\x03"[..], b"", b"17", b"\0\0", b"lock"][random.usize(..5)].to_vec(),
             kind => {
@@ -47,16 +47,7 @@ fn inputs(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
                 })
             }
         };
-        match random.u8(..12) {
-            0 => bytes.truncate(random.usize(..=bytes.len())),
-            1 => bytes.push(random.u8(..)),
-            2 if !bytes.is_empty() => {
-                let at = random.usize(..bytes.len());
-                bytes[at] ^= 1 << random.u8(..8);
-            }
-            _ => {}
-        }
-        inputs.push(bytes);
+        inputs.push(mangled(bytes, random));
     }
     inputs
 }
