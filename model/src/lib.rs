@@ -2,7 +2,7 @@
 //!
 //! [`protocol`] says what can happen, [`configurations`] to whom, [`broken`] what each rule is for,
 //! and [`explorer`] visits all of it. A change of the protocol is made here first: what it breaks is
-//! found in seconds, with the shortest way to it.
+//! found in seconds, with the shortest way to it. [`lock`] is apart: locks have nothing to do with entries.
 //!
 //! # What is modelled
 //!
@@ -67,4 +67,5 @@
 pub mod broken;
 pub mod configurations;
 pub mod explorer;
+pub mod lock;
 pub mod protocol;

@@ -15,6 +15,7 @@ use larder_model::{
     broken::{CASES, Case},
     configurations::{Configuration, LARGE, SMALL, pairs},
     explorer::{End, Explored, Trace, explore},
+    lock,
     protocol::{Protocol, Rule},
 };
 
@@ -26,9 +27,9 @@ const MOST_OF_LARGE: usize = 12_000_000;
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let (list, most) = match arguments[..] {
-        [] => (SMALL.to_vec(), MOST),
-        ["--large"] => ([LARGE, &pairs()].concat(), MOST_OF_LARGE),
+    let (list, locks, most) = match arguments[..] {
+        [] => (SMALL.to_vec(), lock::SMALL, MOST),
+        ["--large"] => ([LARGE, &pairs()].concat(), lock::LARGE, MOST_OF_LARGE),
         ["--trace", rule] => return trace(rule),
         _ => {
             eprintln!("usage: scripts/model [--large | --trace RULE]");
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
     let are_sound = wrong == 0 && (cut == 0 || most == MOST_OF_LARGE);
     // All of them are shown, also after one that is not.
     let are_caught = CASES.iter().filter(|case| !is_caught(case)).count() == 0;
-    if are_sound && are_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let are_locks_sound = explore_locks(locks);
+    if are_sound && are_caught && are_locks_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// How many configurations were not explored to a good end.
@@ -102,6 +104,28 @@ fn is_caught(case: &Case) -> bool {
             false
         }
     }
+}
+
+/// Whether nothing is wrong with locks, and what each of their rules is for is missed without it.
+fn explore_locks(list: &[lock::Configuration]) -> bool {
+    let mut are_sound = true;
+    for configuration in list {
+        let since = Instant::now();
+        let explored = lock::explore(configuration, None);
+        let (name, seconds) = (configuration.name, since.elapsed().as_secs_f32());
+        are_sound &= explored.is_ok();
+        match explored {
+            Ok(states) => println!("{name:<64} {states:>9} states {seconds:>15.2} s  all"),
+            Err(wrong) => println!("{name:<64} {wrong}"),
+        }
+    }
+    for broken in lock::CASES {
+        let explored = lock::explore(&lock::SMALL[0], Some(broken));
+        are_sound &= explored.is_err();
+        let how = if explored.is_err() { "caught" } else { "NOT CAUGHT" };
+        println!("{:<24} {how}", format!("{broken:?}"));
+    }
+    are_sound
 }
 
 /// Shows what goes wrong if a rule is not kept.
