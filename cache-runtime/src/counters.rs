@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    key::function,
-    stats::{FunctionStats, RedisStats, Stats},
-};
+use crate::{key::function, stats::FunctionStats};
 
 /// The counters of all functions of one cache, by the number of the site. Grows without moving,
 /// so that a hit finds its counter with a load and no lock.
@@ -47,7 +44,8 @@ impl Functions {
         &counters[number % CHUNK]
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    /// A row for each function that was called.
+    pub(crate) fn stats(&self) -> Vec<FunctionStats> {
         let mut functions: Vec<_> = (0..)
             .zip(self.chunks.iter())
             .filter_map(|(at, chunk)| Some((at * CHUNK as u32, chunk.get()?)))
@@ -55,7 +53,7 @@ impl Functions {
             .filter_map(|(number, counters)| counters.read(number))
             .collect();
         functions.sort_by_key(|row| row.function);
-        Stats { functions, redis: RedisStats::default() }
+        functions
     }
 }
 
@@ -68,7 +66,7 @@ fn fill(chunk: &OnceLock<Box<Chunk>>) -> &Chunk {
 
 impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stats().fmt(f)
+        f.debug_list().entries(self.stats()).finish()
     }
 }
 

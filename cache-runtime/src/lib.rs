@@ -4,8 +4,8 @@
 //! A reader meets the story in this order: `call` (the call and its verbs, and the engine that
 //! drives them), `cache` (the tiers and their settings), `local` (entries, generations, flights),
 //! `change` (what a writer does to entries), `remote` (the seam to a tier that a fleet shares), `blob` (the bytes in that tier). `key` is
-//! beneath all of them; `limit` (how often something may be done), `lock` (one at a time), `clock`, `counters`, `stats` and `error`
-//! stand beside.
+//! beneath all of them; `limit` (how often something may be done), `lock` (one at a time), `clock`, `counters`, `stats`,
+//! `watch` (what is published of them) and `error` stand beside.
 
 mod blob;
 mod cache;
@@ -22,6 +22,7 @@ mod lock;
 mod remote;
 mod stats;
 mod sync;
+mod watch;
 
 pub use blob::{Codec, Compression};
 pub use cache::{Cache, CacheBuilder, OnRestart, Options};
@@ -35,12 +36,14 @@ pub use key::{KeyPart, KeyWriter};
 #[cfg(feature = "limit")]
 pub use limit::{Algorithm, Allowed, Limiter, RateLimited, WhenDown};
 pub use lock::{Lock, LockError, LockGuard, fence};
-pub use stats::{FunctionStats, RedisStats, Stats};
+pub use stats::{FunctionStats, LimitStats, LockStats, RedisStats, Stats};
 
 /// What the attributes emit, and what tests put behind the seam to a remote tier.
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for the attributes alone")]
 pub mod __private {
+    #[cfg(feature = "metrics")]
+    pub use crate::watch::{Kind, METRICS, Metric};
     pub use crate::{
         call::{
             AnyError, BatchBuilder, CallBuilder, CloneOfOutput, ClonedError, EachOf, EachShape,

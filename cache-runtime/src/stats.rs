@@ -2,12 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-/// What a cache has counted, a row per function. `Display` prints a table.
+/// What a cache has counted, a row per function, limit and lock. `Display` prints a table.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// In the order of the functions' names.
     pub functions: Vec<FunctionStats>,
+    /// In the order of their names.
+    pub limits: Vec<LimitStats>,
+    /// In the order of their names.
+    pub locks: Vec<LockStats>,
     /// Of the tier in Redis; all zero without one.
     pub redis: RedisStats,
 }
@@ -24,6 +28,11 @@ pub struct RedisStats {
     pub connections: u64,
     /// How often it was left alone for a while, because it did not answer.
     pub breaker_openings: u64,
+    /// Whether it is left alone at this moment.
+    pub breaker_open: bool,
+    /// How long it is that this process was last sure to hear what others invalidate; until it first is,
+    /// since Redis was first needed. `None` before that.
+    pub backplane_age: Option<Duration>,
     /// Commands that were not sent because too many were under way.
     pub rejected: u64,
     /// Leases that were granted to callers who had gone, and were given back.
@@ -68,6 +77,44 @@ pub struct FunctionStats {
     pub run_time: Duration,
 }
 
+/// What one limit has decided in one cache, since the cache was built. A call counts once, whatever it costs
+/// and however long it waits.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LimitStats {
+    /// What `key` of `#[rate_limited]` says, without names: `login:{}`; the path of the function if it says
+    /// nothing; and the name of a `Limiter`. Never what a call is limited by.
+    pub limit: &'static str,
+    /// Calls that Redis allowed.
+    pub allowed_redis: u64,
+    /// Calls that were allowed without asking Redis, or while it was away.
+    pub allowed_memory: u64,
+    /// Calls that Redis denied.
+    pub denied_redis: u64,
+    /// Calls that were denied without asking Redis, also because it had denied the same before, or while it
+    /// was away.
+    pub denied_memory: u64,
+}
+
+/// What became of those who asked for one lock in one cache, since the cache was built.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LockStats {
+    /// What `key` of `#[locked]` says, without names: `report:{}`; and where [`Lock::new`](crate::Lock::new)
+    /// was called: `src/report.rs:7`. Never the name of the lock.
+    pub lock: &'static str,
+    /// Callers that got it.
+    pub acquired: u64,
+    /// Callers that gave up, because others had it.
+    pub timed_out: u64,
+    /// Callers that Redis did not answer.
+    pub unavailable: u64,
+    /// How often it was lost by one who had it, or was over when he heard that he has it.
+    pub lost: u64,
+    /// Callers that ask for it at this moment.
+    pub waiters: u64,
+}
+
 impl Stats {
     /// The row of a function, by its path or by the end of it: `get_user`, `users::get_user`.
     #[must_use]
@@ -106,14 +153,50 @@ impl fmt::Display for Stats {
             write!(f, "  {:>7}  {:>7}", row.errors, row.fills_refused)?;
             writeln!(f, "  {:>7}  {:>10}", row.evictions, format!("{:.1?}", row.run_time))?;
         }
+        print_limits(f, &self.limits)?;
+        print_locks(f, &self.locks)?;
         if self.redis != RedisStats::default() {
             let RedisStats { commands, timeouts, connections, breaker_openings, .. } = self.redis;
             write!(
                 f,
                 "redis: {commands} commands, {timeouts} timeouts, {connections} connections"
             )?;
-            writeln!(f, ", left alone {breaker_openings} times")?;
+            write!(f, ", left alone {breaker_openings} times")?;
+            writeln!(f, "{}", if self.redis.breaker_open { ", and at this moment" } else { "" })?;
         }
         Ok(())
     }
+}
+
+fn print_limits(f: &mut fmt::Formatter<'_>, limits: &[LimitStats]) -> fmt::Result {
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let width = limits.iter().map(|row| row.limit.len()).max().unwrap_or(0).max(8);
+    write!(f, "{:width$}  {:>9}  {:>9}", "limit", "allowed", "denied")?;
+    writeln!(f, "  {:>9}  {:>9}", "by redis", "by memory")?;
+    for row in limits {
+        let (allowed, denied) =
+            (row.allowed_redis + row.allowed_memory, row.denied_redis + row.denied_memory);
+        let (redis, memory) =
+            (row.allowed_redis + row.denied_redis, row.allowed_memory + row.denied_memory);
+        write!(f, "{:width$}  {allowed:>9}  {denied:>9}", row.limit)?;
+        writeln!(f, "  {redis:>9}  {memory:>9}")?;
+    }
+    Ok(())
+}
+
+fn print_locks(f: &mut fmt::Formatter<'_>, locks: &[LockStats]) -> fmt::Result {
+    if locks.is_empty() {
+        return Ok(());
+    }
+    let width = locks.iter().map(|row| row.lock.len()).max().unwrap_or(0).max(8);
+    write!(f, "{:width$}  {:>9}  {:>9}", "lock", "acquired", "timed out")?;
+    writeln!(f, "  {:>11}  {:>9}  {:>9}", "unavailable", "lost", "waiters")?;
+    for row in locks {
+        let LockStats { lock, acquired, timed_out, unavailable, lost, waiters } = row;
+        write!(f, "{lock:width$}  {acquired:>9}  {timed_out:>9}")?;
+        writeln!(f, "  {unavailable:>11}  {lost:>9}  {waiters:>9}")?;
+    }
+    Ok(())
 }

@@ -314,10 +314,14 @@ impl CacheBuilder {
             repairs: Repairs::default(),
             locks: Queues::new(micros_of_day()),
             unheld: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            publisher: crate::watch::Publisher::new(),
             #[cfg(feature = "limit")]
             limits: std::sync::OnceLock::new(),
         };
         let inner = Arc::new(inner);
+        #[cfg(feature = "metrics")]
+        inner.publisher.tell(&inner);
         if let Some(remote) = &inner.remote {
             let memory: Weak<Inner> = Arc::downgrade(&inner);
             remote.tell(memory);

@@ -24,6 +24,8 @@ pub use options::Options;
 
 #[cfg(feature = "limit")]
 use crate::limit::Limits;
+#[cfg(feature = "metrics")]
+use crate::watch::Publisher;
 use crate::{
     change::{self, InvalidationBuilder, Write},
     clock::Time,
@@ -61,7 +63,7 @@ pub struct Cache {
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "`Cache` is what is shown")]
 pub struct Inner {
-    service: Box<str>,
+    service: Arc<str>,
     pub(crate) settings: Settings,
     pub(crate) time: Time,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -76,6 +78,8 @@ pub struct Inner {
     pub(crate) repairs: Repairs,
     pub(crate) locks: Queues,
     unheld: AtomicU64,
+    #[cfg(feature = "metrics")]
+    pub(crate) publisher: Publisher,
     /// Made with the first limit.
     #[cfg(feature = "limit")]
     pub(crate) limits: OnceLock<Box<Limits>>,
@@ -216,6 +220,7 @@ impl Cache {
         let Some(remote) = &self.remote else {
             return Ok(());
         };
+        self.watched();
         let before = self.flights.before();
         let repair = ClearRepair::armed(self);
         remote.clear().await?;
@@ -234,13 +239,32 @@ impl Cache {
     /// What was counted so far. It prints as a table.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = self.functions.stats();
-        if let Some(remote) = &self.remote {
-            stats.redis = remote.stats();
-            stats.redis.pending_repairs = self.repairs.pending() as u64;
-            stats.redis.unheld = self.unheld.load(Relaxed);
-        }
-        stats
+        Inner::stats(self)
+    }
+
+    /// Gives what was counted so far to the recorder of the crate `metrics`, at once. A cache does so by
+    /// itself once a second, from the first call that memory does not answer, and when it is dropped: this
+    /// is for a handler of `/metrics` that shall not be a second behind, for a runtime without timers, and for
+    /// tests.
+    ///
+    /// What there is to see: [the table](crate#watching-it).
+    ///
+    /// ```
+    /// # use larder::{Cache, cached};
+    /// # use metrics::NoopRecorder as Recorder;
+    /// #[cached(ttl = 60, key = "answer")]
+    /// async fn answer() -> u32 { 42 }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let cache = Cache::memory();
+    /// cache.scope(answer()).await;
+    /// metrics::with_local_recorder(&Recorder, || cache.record_metrics());
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.publish();
     }
 
     /// Waits for the runs on tasks of their own (`detached`, and refreshes that nobody waits for), and starts
@@ -293,6 +317,28 @@ impl Inner {
 
     pub(crate) fn service(&self) -> &str {
         &self.service
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shared_service(&self) -> &Arc<str> {
+        &self.service
+    }
+
+    /// Something was counted that is no hit: sees to it that what is counted is published.
+    #[inline]
+    pub(crate) fn watched(&self) {
+        #[cfg(feature = "metrics")]
+        self.publisher.attend();
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats { functions: self.functions.stats(), ..Stats::default() };
+        if let Some(remote) = &self.remote {
+            stats.redis = remote.stats();
+            stats.redis.pending_repairs = self.repairs.pending() as u64;
+            stats.redis.unheld = self.unheld.load(Relaxed);
+        }
+        stats
     }
 
     pub(crate) fn random(&self) -> u64 {

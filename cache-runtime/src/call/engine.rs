@@ -204,6 +204,7 @@ pub(super) fn drive(
         (Phase::Made(mode), _) => {
             state.phase = Phase::Counted;
             call.count(Count::Misses, 1);
+            call.cache().watched();
             call.begin(mode, function)
         }
         (_, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),

@@ -160,6 +160,7 @@ pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result
             .filter(|held| held.is_in(&cache))
             .collect();
         let holds: Vec<Hold> = held.iter().filter_map(|held| held.hold().cloned()).collect();
+        cache.watched();
         let Some(remote) = cache.remote.as_ref().filter(|_| !holds.is_empty()) else {
             for held in held {
                 held.granted(lasts, term);
@@ -245,6 +246,7 @@ async fn land_in(cache: &Cache, ways: Vec<Way>, landing: &mut Landing) {
     let Some(remote) = &cache.remote else {
         return;
     };
+    cache.watched();
     let (mut keys, mut invalidations) = (Vec::new(), Vec::new());
     let (mut settlements, mut settled) = (Vec::new(), Vec::new());
     for way in ways {

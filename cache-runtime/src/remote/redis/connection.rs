@@ -160,6 +160,9 @@ pub(super) struct Shared {
     pub(super) running: AtomicU64,
     /// Nanoseconds from `began` by which the supervisor will have given a sign of life.
     expected: AtomicU64,
+    /// Nanoseconds from `began` until which every message was heard, as far as is known; before the first
+    /// time, until the first supervisor was started, and 0 before that.
+    heard: AtomicU64,
     began: std::time::Instant,
 }
 
@@ -195,6 +198,7 @@ impl Connection {
             supervisors: AtomicU64::new(0),
             running: AtomicU64::new(0),
             expected: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             began: std::time::Instant::now(),
         };
         Self { handle: Arc::new(Connected { shared: Arc::new(shared) }) }
@@ -322,6 +326,18 @@ impl Connection {
         !self.shared().breaker.is_open()
     }
 
+    /// Whether the breaker is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared().breaker.is_open()
+    }
+
+    /// How long it is that every message was known to be heard; `None` before anybody has listened.
+    pub(crate) fn backplane_age(&self) -> Option<Duration> {
+        let shared = self.shared();
+        let heard = Duration::from_nanos(shared.heard.load(SeqCst));
+        (!heard.is_zero()).then(|| shared.began.elapsed().saturating_sub(heard))
+    }
+
     /// Sees to it that there is a supervisor, which subscribes.
     pub(crate) fn attend(&self) {
         self.shared().supervise();
@@ -444,6 +460,9 @@ impl Shared {
         };
         let number = self.supervisors.fetch_add(1, SeqCst) + 1;
         self.running.store(number, SeqCst);
+        if number == 1 {
+            self.heard_until(self.age());
+        }
         self.expect(Duration::ZERO);
         self.state.send_replace(State::First);
         self.breaker.close(self.breaker.number() + 1);
@@ -456,6 +475,16 @@ impl Shared {
             old.abort();
         }
         true
+    }
+
+    /// How long ago it began. Never zero.
+    pub(super) fn age(&self) -> u64 {
+        nanos(self.began.elapsed()).max(1)
+    }
+
+    /// Every message was heard that was sent when it had that age.
+    pub(super) fn heard_until(&self, age: u64) {
+        self.heard.fetch_max(age, SeqCst);
     }
 
     /// The supervisor will do nothing for so long; if it is silent for much longer it is gone.

@@ -94,6 +94,7 @@ pub(super) async fn keep_subscribed(shared: &Arc<Shared>) {
             let began = Instant::now();
             let broken = Broken(shared);
             shared.counters.subscriptions.fetch_add(1, Relaxed);
+            shared.heard_until(link.sent);
             shared.listener.connected(link.asked);
             listen(shared, &mut link).await;
             drop(broken);
@@ -120,8 +121,10 @@ struct Link {
     driver: Driver,
     /// Which server it goes to.
     server: String,
-    /// When it asked to be subscribed.
+    /// When it asked to be subscribed, by the clock of who hears the messages, and by the age of the
+    /// connection.
     asked: u64,
+    sent: u64,
 }
 
 async fn subscribe(shared: &Arc<Shared>) -> Result<Link, Failure> {
@@ -142,10 +145,10 @@ async fn subscribe(shared: &Arc<Shared>) -> Result<Link, Failure> {
     if !shared.is_met(&server) {
         return Err(Failure::Unavailable);
     }
-    let asked = shared.listener.now();
+    let (asked, sent) = (shared.listener.now(), shared.age());
     let subscribed = wire.subscribe(&shared.settings.service_key).await;
     subscribed.map_err(|error| Failure::of_client(&error))?;
-    Ok(Link { wire, driver, server, asked })
+    Ok(Link { wire, driver, server, asked, sent })
 }
 
 /// Returns when the connection is broken or silent, or goes to another server than the commands.
@@ -155,11 +158,14 @@ async fn listen(shared: &Shared, link: &mut Link) {
         if let Either::First(()) = race(driver.ended(), sleep(shared.interval())).await {
             return;
         }
-        let asked = shared.listener.now();
+        let (asked, sent) = (shared.listener.now(), shared.age());
         let ping = Request::Command(redis::cmd("PING"));
         let answered = timeout(shared.silence(), send(wire.clone(), ping));
         match race(answered, driver.ended()).await {
-            Either::First(Ok(Ok(_))) if shared.is_met(server) => shared.listener.proven(asked),
+            Either::First(Ok(Ok(_))) if shared.is_met(server) => {
+                shared.heard_until(sent);
+                shared.listener.proven(asked);
+            }
             _ => return,
         }
     }

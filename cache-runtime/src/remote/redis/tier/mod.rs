@@ -282,6 +282,8 @@ impl Remote for RedisTier {
             timeouts: counts.timeouts,
             connections: counts.connects,
             breaker_openings: counts.openings,
+            breaker_open: self.inner.connection.is_open(),
+            backplane_age: self.inner.connection.backplane_age(),
             rejected: counts.capped,
             late_grants: self.inner.late_grants.load(Relaxed),
             pending_repairs: 0,

@@ -1,0 +1,18 @@
+//! What others see of a cache: its counters, published under names that stay, and the times that are
+//! recorded when something has taken them.
+//!
+//! The counters are always on, and read by `stats`. The feature `metrics` gives them to the recorder of the
+//! crate `metrics`: `table` says what there is, a `reading` is what it is at one moment, and the `publisher`
+//! gives it.
+
+#[cfg(feature = "metrics")]
+mod publisher;
+#[cfg(feature = "metrics")]
+mod reading;
+#[cfg(feature = "metrics")]
+mod table;
+
+#[cfg(feature = "metrics")]
+pub(crate) use publisher::Publisher;
+#[cfg(feature = "metrics")]
+pub use table::{Kind, METRICS, Metric};
