@@ -80,7 +80,7 @@ impl Time {
     }
 
     /// Microseconds, as exact as the clock is.
-    #[cfg(feature = "limit")]
+    #[cfg(any(feature = "limit", feature = "metrics"))]
     #[inline]
     pub(crate) fn precise(&self) -> u64 {
         match self {
@@ -117,7 +117,7 @@ mod kernel {
         read(ClockId::MonotonicCoarse)
     }
 
-    #[cfg(feature = "limit")]
+    #[cfg(any(feature = "limit", feature = "metrics"))]
     #[inline]
     pub(super) fn precise() -> u64 {
         read(ClockId::Monotonic)
@@ -142,6 +142,6 @@ mod kernel {
         super::nanos(START.get_or_init(Instant::now).elapsed())
     }
 
-    #[cfg(feature = "limit")]
+    #[cfg(any(feature = "limit", feature = "metrics"))]
     pub(super) use self::coarse as precise;
 }

@@ -85,10 +85,10 @@ pub(crate) enum Count {
     RunNanos,
 }
 
-/// The counters of one function, a stripe per thread.
+/// The counters of one function.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    stripes: [Stripe; STRIPES],
+    counts: Striped,
     /// Goes down too, so one for all.
     pub(crate) waiters: AtomicU64,
     /// Under a lock of the store, and no room is left in a stripe.
@@ -96,6 +96,12 @@ pub(crate) struct Counters {
     /// As these, seldom.
     pub(crate) stale: AtomicU64,
     pub(crate) background: AtomicU64,
+}
+
+/// Eight counters, a stripe per thread.
+#[derive(Debug, Default)]
+pub(crate) struct Striped {
+    stripes: [Stripe; STRIPES],
 }
 
 const STRIPES: usize = 32;
@@ -110,19 +116,15 @@ const SHARED: u32 = OWNED as u32;
 /// look-up of a hit does.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Stripe([AtomicU64; 8]);
+struct Stripe([AtomicU64; COUNTS]);
+
+/// As many as a line has room for.
+const COUNTS: usize = 8;
 
 impl Counters {
     #[inline]
     pub(crate) fn add(&self, count: Count, more: u64) {
-        let mine = MINE.get() as usize;
-        if mine < OWNED {
-            // Nobody else writes here, so it need not be one step.
-            let counter = &self.stripes[mine].0[count as usize];
-            counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
-        } else {
-            self.add_seldom(count, more);
-        }
+        self.counts.add(count as usize, more);
     }
 
     /// Takes back one that was counted a moment ago, on this thread.
@@ -130,17 +132,8 @@ impl Counters {
         self.add(count, u64::MAX);
     }
 
-    /// The first count of a thread, or one of a thread that has no stripe.
-    #[cold]
-    fn add_seldom(&self, count: Count, more: u64) {
-        let stripe = stripe();
-        // In one step, for the shared one.
-        self.stripes[stripe as usize % STRIPES].0[count as usize].fetch_add(more, Relaxed);
-    }
-
     fn sum(&self, count: Count) -> u64 {
-        let stripes = self.stripes.iter().map(|stripe| stripe.0[count as usize].load(Relaxed));
-        stripes.fold(0, u64::wrapping_add)
+        self.counts.sum(count as usize)
     }
 
     /// `None` for a function that was never called in this cache.
@@ -169,6 +162,35 @@ impl Counters {
             errors: self.sum(Count::Errors),
             run_time: Duration::from_nanos(self.sum(Count::RunNanos)),
         })
+    }
+}
+
+impl Striped {
+    #[inline]
+    pub(crate) fn add(&self, at: usize, more: u64) {
+        let mine = MINE.get() as usize;
+        if mine < OWNED {
+            // Nobody else writes here, so it need not be one step.
+            let counter = &self.stripes[mine].0[at % COUNTS];
+            counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+        } else {
+            self.add_seldom(at, more);
+        }
+    }
+
+    /// The first count of a thread, or one of a thread that has no stripe.
+    #[cold]
+    fn add_seldom(&self, at: usize, more: u64) {
+        let stripe = stripe();
+        // In one step, for the shared one.
+        self.stripes[stripe as usize % STRIPES].0[at % COUNTS].fetch_add(more, Relaxed);
+    }
+
+    pub(crate) fn sum(&self, at: usize) -> u64 {
+        let stripes = self.stripes.iter().map(|stripe| stripe.0[at % COUNTS].load(Relaxed));
+        let sum = stripes.fold(0, u64::wrapping_add);
+        // What was counted on one thread and taken back on another may have been read half.
+        u64::try_from(sum.cast_signed()).unwrap_or(0)
     }
 }
 

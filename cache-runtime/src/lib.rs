@@ -22,6 +22,7 @@ mod lock;
 mod remote;
 mod stats;
 mod sync;
+mod tally;
 mod watch;
 
 pub use blob::{Codec, Compression};

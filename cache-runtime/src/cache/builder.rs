@@ -14,6 +14,7 @@ use crate::{
     local::{Bound, Flights, Generations, Store, Trust},
     lock::Queues,
     remote::{Remote, Renewals, Repairs},
+    tally::Tallies,
 };
 
 /// Settings of a [`Cache`].
@@ -313,6 +314,9 @@ impl CacheBuilder {
             renewals: Renewals::default(),
             repairs: Repairs::default(),
             locks: Queues::new(micros_of_day()),
+            lock_counts: Tallies::new(),
+            #[cfg(feature = "limit")]
+            limit_counts: Tallies::new(),
             unheld: AtomicU64::new(0),
             #[cfg(feature = "metrics")]
             publisher: crate::watch::Publisher::new(),

@@ -22,8 +22,6 @@ pub use builder::{CacheBuilder, OnRestart};
 pub(crate) use current::{Circle, InScope, Installed, Stage, current, scope};
 pub use options::Options;
 
-#[cfg(feature = "limit")]
-use crate::limit::Limits;
 #[cfg(feature = "metrics")]
 use crate::watch::Publisher;
 use crate::{
@@ -36,7 +34,10 @@ use crate::{
     lock::Queues,
     remote::{self, ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
+    tally::{LockCounts, Tallies},
 };
+#[cfg(feature = "limit")]
+use crate::{limit::Limits, tally::LimitCounts};
 pub(crate) use background::{Background, Running};
 
 /// A cache: a cheap handle, to be cloned.
@@ -77,6 +78,9 @@ pub struct Inner {
     pub(crate) renewals: Renewals,
     pub(crate) repairs: Repairs,
     pub(crate) locks: Queues,
+    pub(crate) lock_counts: Tallies<LockCounts>,
+    #[cfg(feature = "limit")]
+    pub(crate) limit_counts: Tallies<LimitCounts>,
     unheld: AtomicU64,
     #[cfg(feature = "metrics")]
     pub(crate) publisher: Publisher,
@@ -326,13 +330,25 @@ impl Inner {
 
     /// Something was counted that is no hit: sees to it that what is counted is published.
     #[inline]
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(clippy::unused_self, reason = "nobody publishes it then")
+    )]
     pub(crate) fn watched(&self) {
         #[cfg(feature = "metrics")]
         self.publisher.attend();
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats { functions: self.functions.stats(), ..Stats::default() };
+        let mut stats = Stats {
+            functions: self.functions.stats(),
+            locks: self.lock_counts.stats(),
+            ..Stats::default()
+        };
+        #[cfg(feature = "limit")]
+        {
+            stats.limits = self.limit_counts.stats();
+        }
         if let Some(remote) = &self.remote {
             stats.redis = remote.stats();
             stats.redis.pending_repairs = self.repairs.pending() as u64;

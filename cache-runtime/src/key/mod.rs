@@ -17,9 +17,9 @@ pub(crate) use bytes::{Apart, Lookup, Slots, StoredKey};
 pub use bytes::{KeyBytes, KeyWriter};
 pub use part::{KeyPart, Nesting};
 pub use site::Site;
-#[cfg(feature = "limit")]
-pub(crate) use site::function_of;
 pub(crate) use site::{Instance, Jitter, Lifetimes, function, load_instance, serves_old};
+#[cfg(feature = "limit")]
+pub(crate) use site::{function_of, without_parameters};
 pub use tags::Tag;
 pub(crate) use tags::{MOST_TAGS, TagSet};
 pub(crate) use text::KeyText;

@@ -420,7 +420,7 @@ pub(crate) fn function_of(path: &'static str) -> &'static str {
 
 /// Input: `app::Repo<u8>::list<String>`, `<app::Repo<u8> as app::List>::list`.
 /// Output: `app::Repo::list`, `<app::Repo as app::List>::list`.
-fn without_parameters(path: &str) -> String {
+pub(crate) fn without_parameters(path: &str) -> String {
     let mut without = String::with_capacity(path.len());
     let mut open = Vec::new();
     for char in path.chars() {

@@ -3,14 +3,20 @@
 //! With a remote tier it decides, and what it has denied is remembered until it may be granted. While
 //! it is away it is as [`WhenDown`] says; without one, the memory of this process decides.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Allowed, Limited, RateLimited, Rule, State, Step, Verdict, WhenDown,
     denial::Quota,
-    line::Lines,
+    line::{Lines, Place},
     name::{self, Name, Title},
     table::{Table, Until},
 };
@@ -19,6 +25,8 @@ use crate::{
     error::Error,
     key::KeyBytes,
     remote::{Limiting, Remote},
+    tally::{Decision, LimitCounts},
+    watch::Since,
 };
 
 /// What is known of limits in the memory of one cache.
@@ -53,6 +61,9 @@ pub(super) struct Claim<'a> {
     pub(super) title: Title<'a>,
     pub(super) key: &'a KeyBytes,
     pub(super) name: Name,
+    pub(super) counts: &'a LimitCounts,
+    /// Whether the last answer was Redis's.
+    pub(super) is_of_redis: AtomicBool,
 }
 
 /// When to try again where a limit says no while Redis is away.
@@ -86,6 +97,21 @@ impl Claim<'_> {
         }
     }
 
+    /// Counts how a call has ended.
+    pub(super) fn count(
+        &self,
+        answer: Result<Allowed, RateLimited>,
+    ) -> Result<Allowed, RateLimited> {
+        self.counts.add(match (&answer, self.is_of_redis.load(Relaxed)) {
+            (Ok(_), true) => Decision::AllowedByRedis,
+            (Ok(_), false) => Decision::AllowedByMemory,
+            (Err(_), true) => Decision::DeniedByRedis,
+            (Err(_), false) => Decision::DeniedByMemory,
+        });
+        self.cache.watched();
+        answer
+    }
+
     /// As `take`, or as soon as it may be. It gives up when that is too late.
     pub(super) async fn wait(&self, cost: u32, at_most: Duration) -> Result<Allowed, RateLimited> {
         let lines = &self.cache.limits().lines;
@@ -97,7 +123,20 @@ impl Claim<'_> {
                 answer => return answer,
             }
         }
-        let mut place = lines.join(self, cost, denied.as_ref(), deadline)?;
+        let place = lines.join(self, cost, denied.as_ref(), deadline)?;
+        let since = Since::now();
+        let answer = self.stand(place, cost, deadline).await;
+        since.record(&self.counts.waits);
+        answer
+    }
+
+    /// Stands in line.
+    async fn stand(
+        &self,
+        mut place: Place<'_>,
+        cost: u32,
+        deadline: Instant,
+    ) -> Result<Allowed, RateLimited> {
         if timeout_at(deadline, place.turn()).await.is_err() {
             return Err(place.denial(self));
         }
@@ -201,10 +240,12 @@ impl Claim<'_> {
         cost: u32,
     ) -> Result<Allowed, RateLimited> {
         let denials = &self.cache.limits().denials;
+        self.is_of_redis.store(false, Relaxed);
         let (sent, forgets) = (self.cache.time.precise(), denials.forgets(&self.name));
         let Ok(limited) = self.ask(remote, Step::Take(cost)).await else {
             return self.quota.answer(self.alone(Step::Take(cost)));
         };
+        self.is_of_redis.store(true, Relaxed);
         if let Limited { verdict: Verdict::Denied { retry_after }, remaining, reset_after } =
             limited
         {

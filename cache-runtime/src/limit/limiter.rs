@@ -1,4 +1,9 @@
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     Algorithm, Allowed, RateLimited, Rule, WhenDown,
@@ -9,6 +14,7 @@ use super::{
 use crate::{
     cache::Cache,
     key::{KeyBytes, KeyPart},
+    tally::LIMIT_NAMES,
 };
 
 /// How often something may be done, for each of several keys: what `#[rate_limited]` is made of.
@@ -70,6 +76,8 @@ pub struct Limiter {
     when_down: WhenDown,
     rule: Rule,
     scope: Scope,
+    /// Of the name, for what is counted.
+    number: u32,
 }
 
 impl Limiter {
@@ -86,6 +94,7 @@ impl Limiter {
             when_down: WhenDown::Local,
             rule,
             scope: Scope::new(Title::Named(name), rule),
+            number: LIMIT_NAMES.number_of(name),
         }
     }
 
@@ -153,7 +162,10 @@ impl Limiter {
         cost: u32,
     ) -> impl Future<Output = Result<Allowed, RateLimited>> + Send + use<'_, K> {
         let key = bytes_of(&key);
-        async move { self.claim(&key).take(cost).await }
+        async move {
+            let claim = self.claim(&key);
+            claim.count(claim.take(cost).await)
+        }
     }
 
     /// As [`check`](Self::check); if it may not be done now, as soon as it may.
@@ -187,7 +199,10 @@ impl Limiter {
         at_most: Duration,
     ) -> impl Future<Output = Result<Allowed, RateLimited>> + Send + use<'_, K> {
         let key = bytes_of(&key);
-        async move { self.claim(&key).wait(1, at_most).await }
+        async move {
+            let claim = self.claim(&key);
+            claim.count(claim.wait(1, at_most).await)
+        }
     }
 
     /// How the limit stands. It takes nothing, and asks Redis also after a denial.
@@ -230,6 +245,8 @@ impl Limiter {
             title: Title::Named(&self.name),
             key,
             name: Name::new(self.scope, key),
+            counts: self.cache.limit_counts.of(self.number),
+            is_of_redis: AtomicBool::new(false),
         }
     }
 }

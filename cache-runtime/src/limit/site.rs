@@ -1,6 +1,9 @@
 //! What `#[rate_limited]` emits: a site, and a guard for each call.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     Algorithm, Allowed, RateLimited, Rule, WhenDown,
@@ -10,7 +13,8 @@ use super::{
 };
 use crate::{
     cache::{AsCache, Cache},
-    key::KeyBytes,
+    key::{KeyBytes, function_of, without_parameters},
+    tally::LIMIT_NAMES,
 };
 
 /// One `#[rate_limited]`: what it says, but for what is an expression. A `static` in the function's
@@ -30,6 +34,8 @@ pub struct LimitSite {
     when_down: WhenDown,
     /// Of the call that came first.
     known: OnceLock<Known>,
+    /// Of its name, for what is counted.
+    number: OnceLock<u32>,
 }
 
 /// What follows from what the site says, under one limit and of one instance of the function.
@@ -53,6 +59,7 @@ impl LimitSite {
             wait: 0,
             when_down: WhenDown::Local,
             known: OnceLock::new(),
+            number: OnceLock::new(),
         }
     }
 
@@ -107,6 +114,13 @@ impl LimitSite {
             (true, false) => Known { limit, rule: self.rule(limit), ..*known },
             (false, _) => self.learn(path, limit),
         }
+    }
+
+    fn number(&self, path: &'static str) -> u32 {
+        *self.number.get_or_init(|| match self.template {
+            Some(template) => LIMIT_NAMES.number_of(template),
+            None => LIMIT_NAMES.number_of(&without_parameters(function_of(path))),
+        })
     }
 
     fn learn(&self, path: &'static str, limit: u32) -> Known {
@@ -181,11 +195,13 @@ impl LimitGuard {
             title: site.title(path),
             key,
             name: Name::new(scope, key),
+            counts: cache.limit_counts.of(site.number(path)),
+            is_of_redis: AtomicBool::new(false),
         };
-        if site.wait == 0 {
+        claim.count(if site.wait == 0 {
             claim.take(*cost).await
         } else {
             claim.wait(*cost, Duration::from_millis(site.wait)).await
-        }
+        })
     }
 }

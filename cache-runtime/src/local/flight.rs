@@ -135,6 +135,9 @@ pub(crate) struct Flight {
     counts: AtomicBool,
     /// When its function started.
     started: AtomicU64,
+    /// The same in microseconds, and exactly.
+    #[cfg(feature = "metrics")]
+    timed: AtomicU64,
     /// When it returned; 0 before.
     ended: AtomicU64,
     /// The lease in the remote tier, which goes from leader to leader.
@@ -335,6 +338,8 @@ impl Flights {
             denied: AtomicBool::new(false),
             counts: AtomicBool::new(true),
             started: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            timed: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             token: OnceLock::new(),
             token_used: AtomicBool::new(false),

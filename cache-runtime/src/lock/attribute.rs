@@ -1,11 +1,12 @@
 //! What `#[locked]` emits.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::OnceLock, time::Duration};
 
 use super::{Lock, Run};
 use crate::{
     cache::{AsCache, Cache},
     key::{KeyBytes, KeyText},
+    tally::LOCK_NAMES,
 };
 
 /// What the attribute says. A `static` in the function's body.
@@ -15,12 +16,14 @@ pub struct LockSite {
     template: &'static str,
     lease: u64,
     wait: u64,
+    /// Of the template, for what is counted.
+    number: OnceLock<u32>,
 }
 
 impl LockSite {
     #[must_use]
     pub const fn new(template: &'static str) -> Self {
-        Self { template, lease: 10_000, wait: 0 }
+        Self { template, lease: 10_000, wait: 0, number: OnceLock::new() }
     }
 
     /// In milliseconds.
@@ -61,7 +64,8 @@ pub struct Locked {
 impl Locked {
     fn new(cache: &Cache, site: &LockSite, key: &KeyBytes) -> Self {
         let name = KeyText::of_tag(site.template, key.as_slice(&mut [0; 9]));
-        let lock = Lock::of_name(cache, name).lease(Duration::from_millis(site.lease));
+        let number = *site.number.get_or_init(|| LOCK_NAMES.number_of(site.template));
+        let lock = Lock::of_name(cache, name, number).lease(Duration::from_millis(site.lease));
         Self { lock, wait: Duration::from_millis(site.wait) }
     }
 

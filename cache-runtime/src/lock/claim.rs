@@ -17,6 +17,7 @@ use crate::{
     cache::Cache,
     error::Error,
     remote::{Acquired, Backoff, Claim, Remote, Wish},
+    tally::LockCounts,
 };
 
 /// Between two asks of one that waits, so that it keeps its place.
@@ -92,7 +93,8 @@ impl Lock {
 
     fn claiming<'a>(&'a self, remote: &'a Arc<dyn Remote>) -> Claiming<'a> {
         let claim = Claim { key: self.remote_key(), token: self.cache.token(), lease: self.lease };
-        Claiming { cache: &self.cache, remote, claim, has_place: false }
+        let counts = self.counts();
+        Claiming { cache: &self.cache, remote, claim, has_place: false, counts }
     }
 }
 
@@ -113,6 +115,7 @@ struct Claiming<'a> {
     claim: Claim,
     /// Among those who wait in the remote tier.
     has_place: bool,
+    counts: &'a Arc<LockCounts>,
 }
 
 /// What came of it.
@@ -157,6 +160,7 @@ impl Claiming<'_> {
 
     fn guard(&self, fence: u64, held: Arc<Held>, queue: Queue) -> LockGuard {
         let (cache, remote) = (self.cache.clone(), Arc::clone(self.remote));
+        held.count_in(self.counts);
         let renewal = Handle::try_current().ok().map(|runtime| {
             let renewing = Arc::clone(&held).renew(cache.clone(), Arc::clone(&remote));
             runtime.spawn(renewing).abort_handle()

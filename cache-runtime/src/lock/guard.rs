@@ -116,7 +116,10 @@ impl There {
         self.is_given_back = true;
         match unlocked {
             Ok(true) => Ok(()),
-            Ok(false) => Err(LockError::Lost),
+            Ok(false) => {
+                self.held.count_lost();
+                Err(LockError::Lost)
+            }
             Err(source) => Err(LockError::Unavailable { source }),
         }
     }
@@ -139,7 +142,9 @@ impl Drop for There {
         let (remote, held) = (Arc::clone(&self.remote), Arc::clone(&self.held));
         self.cache.background.spawn(async move {
             // Without an answer it is given back later, or ends with its lease.
-            let _ = remote.unlock(&held.claim).await;
+            if let Ok(false) = remote.unlock(&held.claim).await {
+                held.count_lost();
+            }
         });
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     cache::Cache,
     remote::{Acquired, Backoff, Claim, Remote, Wish},
     sync::{Mutex, lock},
+    tally::{Fate, LockCounts},
 };
 
 /// Held until a moment of this process's clock, unless it is renewed. The moment is counted from before the
@@ -30,13 +31,28 @@ pub(super) struct Held {
     /// `None` when it is lost or given back.
     until: Mutex<Option<Instant>>,
     lost: Notify,
+    /// Where it is counted if it is lost, once, and not before somebody has it.
+    counts: Mutex<Option<Arc<LockCounts>>>,
 }
 
 impl Held {
     /// One that was asked for at that moment.
     pub(super) fn since(sent: Instant, claim: Claim) -> Arc<Self> {
         let until = Mutex::new(Some(sent + term(claim.lease)));
-        Arc::new(Self { claim, since: sent, until, lost: Notify::new() })
+        Arc::new(Self { claim, since: sent, until, lost: Notify::new(), counts: Mutex::default() })
+    }
+
+    /// From now on somebody has it, and it counts if he loses it.
+    pub(super) fn count_in(&self, counts: &Arc<LockCounts>) {
+        *lock(&self.counts) = Some(Arc::clone(counts));
+    }
+
+    /// It is not his any more who has it.
+    pub(super) fn count_lost(&self) {
+        let counts = lock(&self.counts).take();
+        if let Some(counts) = counts {
+            counts.add(Fate::Lost);
+        }
     }
 
     /// Whether it is over; once it was, it stays so.
@@ -44,8 +60,9 @@ impl Held {
         self.until().is_none()
     }
 
-    /// It was given back, or is about to be.
+    /// It was given back, or is about to be, if it is not lost.
     pub(super) fn end(&self) {
+        let _ = self.until();
         *lock(&self.until) = None;
         self.lost.notify_waiters();
     }
@@ -70,7 +87,10 @@ impl Held {
     /// Until when it is held.
     fn until(&self) -> Option<Instant> {
         let mut until = lock(&self.until);
-        *until = until.filter(|until| Instant::now() < *until);
+        if until.is_some_and(|until| Instant::now() >= until) {
+            *until = None;
+            self.count_lost();
+        }
         *until
     }
 
@@ -100,7 +120,13 @@ impl Held {
                     backoff.reset();
                 }
                 // It was forgotten, or somebody else has it.
-                Ok(Ok(_)) => break,
+                Ok(Ok(_)) => {
+                    // If it was not given back meanwhile.
+                    if self.until().is_some() {
+                        self.count_lost();
+                    }
+                    break;
+                }
                 Ok(Err(_)) => due = Instant::now() + backoff.next(cache.random()).min(lease / 10),
                 // It is over.
                 Err(_) => {}

@@ -15,7 +15,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,7 +25,11 @@ pub use guard::LockGuard;
 pub(crate) use queue::Queues;
 pub use run::{Run, fence};
 
-use crate::{cache::Cache, key::KeyText};
+use crate::{
+    cache::Cache,
+    key::KeyText,
+    tally::{Fate, LOCK_NAMES, LockCounts},
+};
 
 /// A lock that at most one holder in the fleet has at a time: a task of any process whose cache is of the
 /// same service and on the same Redis. Without Redis, of this cache in this process.
@@ -65,17 +69,21 @@ pub struct Lock {
     cache: Cache,
     name: KeyText,
     lease: Duration,
+    /// Of what it is counted under.
+    number: u32,
 }
 
 impl Lock {
     /// The lock of that name, which is to be taken for 10 seconds at a time.
     #[must_use]
+    #[track_caller]
     pub fn new(cache: &Cache, name: &str) -> Self {
-        Self::of_name(cache, KeyText::literal(name))
+        let number = LOCK_NAMES.number_of_place(Location::caller());
+        Self::of_name(cache, KeyText::literal(name), number)
     }
 
-    fn of_name(cache: &Cache, name: KeyText) -> Self {
-        Self { cache: cache.clone(), name, lease: Duration::from_secs(10) }
+    fn of_name(cache: &Cache, name: KeyText, number: u32) -> Self {
+        Self { cache: cache.clone(), name, lease: Duration::from_secs(10), number }
     }
 
     /// How long the lock lasts when its holder does not renew it, which it does at a third of this: so long
@@ -99,11 +107,20 @@ impl Lock {
     /// time; until then it is asked again and again. [`Lost`](LockError::Lost): it was granted, and over
     /// when the answer came.
     pub async fn acquire(&self, wait: Duration) -> Result<LockGuard, LockError> {
+        let asks = self.counts().ask();
+        self.cache.watched();
         let by = after(Instant::now(), wait);
-        match &self.cache.remote {
+        let acquired = match &self.cache.remote {
             None => self.acquire_here(wait, by).await,
             Some(remote) => Box::pin(self.acquire_there(remote, wait, by)).await,
-        }
+        };
+        asks.end(match &acquired {
+            Ok(_) => Fate::Acquired,
+            Err(LockError::TimedOut) => Fate::TimedOut,
+            Err(LockError::Lost) => Fate::Lost,
+            Err(LockError::Unavailable { .. }) => Fate::Unavailable,
+        });
+        acquired
     }
 
     /// Takes the lock if it can be had at once: `None` if somebody has it, or waits for it.
@@ -117,6 +134,10 @@ impl Lock {
             Err(LockError::TimedOut) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn counts(&self) -> &Arc<LockCounts> {
+        self.cache.lock_counts.of(self.number)
     }
 
     /// Where it is in the remote tier. No key of an entry, a tag or a limit begins like it.
@@ -143,6 +164,6 @@ impl fmt::Debug for Lock {
             .field("service", &self.cache.service())
             .field("name", &self.name.to_text())
             .field("lease", &self.lease)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The counters are always on, and read by `stats`. The feature `metrics` gives them to the recorder of the
 //! crate `metrics`: `table` says what there is, a `reading` is what it is at one moment, and the `publisher`
-//! gives it.
+//! gives it. `times` are recorded at once.
 
 #[cfg(feature = "metrics")]
 mod publisher;
@@ -11,8 +11,12 @@ mod publisher;
 mod reading;
 #[cfg(feature = "metrics")]
 mod table;
+mod times;
 
 #[cfg(feature = "metrics")]
 pub(crate) use publisher::Publisher;
 #[cfg(feature = "metrics")]
 pub use table::{Kind, METRICS, Metric};
+#[cfg(feature = "metrics")]
+pub(crate) use times::record_run;
+pub(crate) use times::{Since, Times};

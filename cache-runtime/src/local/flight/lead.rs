@@ -215,6 +215,8 @@ impl Lead {
                 Some(_) => flight.cache.time.now(),
             };
             flight.started.store(started, Relaxed);
+            #[cfg(feature = "metrics")]
+            flight.timed.store(flight.cache.time.precise(), Relaxed);
             if flight.cache.remote.is_some() {
                 self.confirm(self.mark());
             }
@@ -238,6 +240,12 @@ impl Lead {
             let took = ended.saturating_sub(flight.started.load(Relaxed));
             self.count(Count::Ended, 1);
             self.count(Count::RunNanos, took);
+            #[cfg(feature = "metrics")]
+            if flight.counts.load(Relaxed) {
+                let since = flight.timed.load(Relaxed);
+                let took = flight.cache.time.precise().saturating_sub(since);
+                crate::watch::record_run(flight.function.load(Relaxed), took);
+            }
         }
     }
 

@@ -40,6 +40,7 @@ use super::{
 use crate::{
     clock::nanos,
     sync::{Mutex, lock},
+    watch::{Since, Times},
 };
 
 /// What a connection is made with.
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) budget: Duration,
     /// The heart beats four times in it.
     pub(crate) max_staleness: Duration,
+    /// Where it is recorded how long commands take.
+    pub(crate) times: Times,
     /// Makes the pauses of different processes different.
     pub(crate) random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -216,7 +219,10 @@ impl Connection {
         let deadline = after(Instant::now(), budget);
         let live = shared.live(budget, deadline).await?;
         shared.counters.sent.fetch_add(1, Relaxed);
-        match timeout_at(deadline, send(live.wire.clone(), request)).await {
+        let since = Since::now();
+        let answered = timeout_at(deadline, send(live.wire.clone(), request)).await;
+        since.record(&shared.settings.times);
+        match answered {
             Ok(answered) => shared.answered(&live, answered),
             Err(_) => Err(shared.timed_out(&live, budget)),
         }
@@ -224,19 +230,21 @@ impl Connection {
 
     /// For a caller that has the connection and sends by itself: as `run`, but for the way that the
     /// future of the client would have to go from one place to the next, which is long.
-    pub(super) fn begin(&self) -> Result<Permit<'_>, Failure> {
+    pub(super) fn begin(&self) -> Result<Begun<'_>, Failure> {
         let permit = Permit::take(self.shared())?;
         self.shared().counters.sent.fetch_add(1, Relaxed);
-        Ok(permit)
+        Ok(Begun { _permit: permit, since: Since::now() })
     }
 
     /// What came of a command that was begun: no answer if its budget has ended.
     pub(super) fn end(
         &self,
+        begun: &Begun<'_>,
         live: &Live,
         budget: Duration,
         answered: Option<Result<Value, Failure>>,
     ) -> Result<Value, Failure> {
+        begun.since.record(&self.shared().settings.times);
         match answered {
             Some(answered) => self.shared().answered(live, answered),
             None => Err(self.shared().timed_out(live, budget)),
@@ -278,7 +286,9 @@ impl Connection {
         };
         // From here on it is `sent` that gives it back.
         std::mem::forget(permit);
+        let since = Since::now();
         let answered = timeout_at(deadline, sent.sending()).await;
+        since.record(&shared.settings.times);
         match answered {
             // It may have taken effect: whoever is told on the next connection can undo it.
             Ok(Err(failure)) if failure.is_broken() => {
@@ -494,8 +504,14 @@ impl Shared {
     }
 }
 
+/// A command that its caller sends by itself.
+pub(super) struct Begun<'a> {
+    _permit: Permit<'a>,
+    since: Since,
+}
+
 /// One of the commands that may be under way.
-pub(super) struct Permit<'a>(&'a Shared);
+struct Permit<'a>(&'a Shared);
 
 impl<'a> Permit<'a> {
     fn take(shared: &'a Shared) -> Result<Self, Failure> {

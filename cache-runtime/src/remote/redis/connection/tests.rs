@@ -82,6 +82,7 @@ fn settings(url: &str) -> Settings {
         service_key: KEY.to_owned(),
         budget: BUDGET,
         max_staleness: Duration::from_secs(1),
+        times: Times::of_redis("test"),
         random: Box::new(move || count.fetch_add(7919, SeqCst)),
     }
 }

@@ -49,6 +49,7 @@ use crate::{
     },
     stats::RedisStats,
     sync::{Mutex, lock},
+    watch::Times,
 };
 
 /// What the tier in Redis is made with.
@@ -115,6 +116,7 @@ impl RedisTier {
                 service_key: service_key.clone(),
                 budget: settings.budget,
                 max_staleness: settings.max_staleness,
+                times: Times::of_redis(&settings.service),
                 random: Box::new(move || random()),
             },
             Greeter { service_key: service_key.clone(), on_restart: settings.on_restart },

@@ -42,7 +42,7 @@ impl Inner {
         let Some((live, current, now)) = known else {
             return Box::pin(self.get_with_stamps(get, tags, sent, within)).await;
         };
-        let permit = self.connection.begin()?;
+        let begun = self.connection.begin()?;
         let mut wire = live.wire.clone();
         let answered = {
             let sending = pin!(wire.send_packed_command(&get));
@@ -51,8 +51,8 @@ impl Inner {
                 Either::Second(()) => None,
             }
         };
-        let value = self.connection.end(&live, within, answered);
-        drop(permit);
+        let value = self.connection.end(&begun, &live, within, answered);
+        drop(begun);
         let Some(bytes) = bytes(value)? else {
             return Ok((Got::Nothing, None));
         };
