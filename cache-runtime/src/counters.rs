@@ -141,12 +141,12 @@ impl Counters {
         let (cache_hits_memory, cache_misses) = (self.sum(Count::Hits), self.sum(Count::Misses));
         let cache_hits_redis = self.sum(Count::RedisHits);
         let stale_served = self.stale.load(Relaxed);
-        if cache_hits_memory + cache_hits_redis + cache_misses + stale_served == 0 {
-            return None;
-        }
         // In this order, so that a run that ends meanwhile is not missing from those that began.
         let ended = self.sum(Count::Ended);
         let runs = self.sum(Count::Runs);
+        if cache_hits_memory + cache_hits_redis + cache_misses + stale_served + runs == 0 {
+            return None;
+        }
         Some(FunctionStats {
             function: function(number),
             cache_hits_memory,

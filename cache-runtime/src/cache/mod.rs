@@ -251,7 +251,7 @@ impl Cache {
     /// is for a handler of `/metrics` that shall not be a second behind, for a runtime without timers, and for
     /// tests.
     ///
-    /// What there is to see: [the table](crate#watching-it).
+    /// What there is to see: [Watching it](https://docs.rs/larder/latest/larder/#watching-it).
     ///
     /// ```
     /// # use larder::{Cache, cached};
