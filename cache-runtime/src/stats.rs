@@ -200,3 +200,46 @@ fn print_locks(f: &mut fmt::Formatter<'_>, locks: &[LockStats]) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_and_locks_have_tables_where_there_are_any() {
+        let redis = RedisStats {
+            commands: 9,
+            breaker_openings: 1,
+            breaker_open: true,
+            ..RedisStats::default()
+        };
+        let limit = LimitStats {
+            limit: "login:{}",
+            allowed_redis: 5,
+            allowed_memory: 1,
+            denied_redis: 2,
+            denied_memory: 30,
+        };
+        let lock = LockStats {
+            lock: "report:{}",
+            acquired: 4,
+            timed_out: 3,
+            waiters: 2,
+            ..LockStats::default()
+        };
+        let stats = Stats { limits: vec![limit], locks: vec![lock], redis, ..Stats::default() };
+        let printed = stats.to_string();
+        let lines: Vec<_> = printed.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "limit       allowed     denied   by redis  by memory",
+                "login:{}          6         32          7         31",
+                "lock        acquired  timed out  unavailable       lost    waiters",
+                "report:{}          4          3            0          0          2",
+                "redis: 9 commands, 0 timeouts, 0 connections, left alone 1 times, and at this moment",
+            ]
+        );
+        assert_eq!(Stats::default().to_string().lines().count(), 1);
+    }
+}

@@ -247,24 +247,22 @@ impl Cache {
     }
 
     /// Gives what was counted so far to the recorder of the crate `metrics`, at once. A cache does so by
-    /// itself once a second, from the first call that memory does not answer, and when it is dropped: this
-    /// is for a handler of `/metrics` that shall not be a second behind, for a runtime without timers, and for
-    /// tests.
+    /// itself once a second, from the first call that memory does not answer, and when it is
+    /// [shut down](Self::shutdown) or dropped. This is for a handler of `/metrics` that shall not be a second
+    /// behind, for a runtime without timers, and for tests.
     ///
     /// What there is to see: [Watching it](https://docs.rs/larder/latest/larder/#watching-it).
     ///
     /// ```
-    /// # use larder::{Cache, cached};
-    /// # use metrics::NoopRecorder as Recorder;
-    /// #[cached(ttl = 60, key = "answer")]
-    /// async fn answer() -> u32 { 42 }
+    /// use larder::Cache;
+    /// # struct PrometheusHandle;
+    /// # impl PrometheusHandle { fn render(&self) -> String { String::new() } }
     ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let cache = Cache::memory();
-    /// cache.scope(answer()).await;
-    /// metrics::with_local_recorder(&Recorder, || cache.record_metrics());
-    /// # }
+    /// async fn handler(prometheus: &PrometheusHandle) -> String {
+    ///     Cache::current().record_metrics();
+    ///     prometheus.render()
+    /// }
+    /// # metrics::with_local_recorder(&metrics::NoopRecorder, || Cache::memory().record_metrics());
     /// ```
     #[cfg(feature = "metrics")]
     pub fn record_metrics(&self) {
@@ -283,6 +281,8 @@ impl Cache {
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.background.close().await;
         self.repairs.drain(self).await;
+        #[cfg(feature = "metrics")]
+        self.publish();
         Ok(())
     }
 
