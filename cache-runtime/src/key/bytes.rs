@@ -62,7 +62,10 @@ impl DerefMut for MayApart {
 impl Drop for MayApart {
     #[inline]
     fn drop(&mut self) {
-        if let Some(apart) = self.0.take() {
+        // Taken behind the question: else a hit, which knows the answer, would still write that it has none.
+        if self.0.is_some()
+            && let Some(apart) = self.0.take()
+        {
             drop_apart(apart);
         }
     }
