@@ -105,6 +105,7 @@ impl Log {
 struct Worker {
     process: u8,
     log: Log,
+    thaws: PathBuf,
     cache: Cache,
     has_stopped: AtomicBool,
     /// The next body is to stay, and what is to become of it; 0 for none.
@@ -119,9 +120,11 @@ async fn play_worker() {
     let url: String = variable("FLEET_URL").unwrap();
     let path: PathBuf = variable("FLEET_FILE").unwrap();
     let tasks = variable("FLEET_TASKS").unwrap();
+    let process = variable("FLEET_PROCESS").unwrap();
     let worker = Arc::new(Worker {
-        process: variable("FLEET_PROCESS").unwrap(),
+        process,
         log: Log::open(&path),
+        thaws: thaws(&path, process),
         cache: Cache::builder("fleet").redis(url).build().unwrap(),
         has_stopped: AtomicBool::new(false),
         stays: AtomicU64::new(0),
@@ -135,7 +138,7 @@ async fn play_worker() {
         match order.as_str() {
             "stay" => worker.stays.store(1, SeqCst),
             "freeze inside" => worker.stays.store(FREEZES, SeqCst),
-            "freeze" => freeze("frozen"),
+            "freeze" => freeze(&worker.thaws, "frozen"),
             "stop" => break,
             _ => panic!("{order} is no order"),
         }
@@ -149,12 +152,18 @@ async fn play_worker() {
     orders.recv().await;
 }
 
-/// From here on none of its threads goes on, until somebody says so.
-fn freeze(said: &str) {
+/// Says so, and waits to be frozen and thawed. Until then its only thread does nothing else: a signal that
+/// stops a process stops its threads one by one.
+fn freeze(thaws: &Path, said: &str) {
     say(said);
-    // The shell has one of its own; the program may not be installed.
-    let stopped = std::process::Command::new("sh").args(["-c", "kill -STOP $PPID"]).status();
-    assert!(stopped.unwrap().success());
+    while std::fs::remove_file(thaws).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What is there when a process may go on that was frozen.
+fn thaws(log: &Path, process: impl std::fmt::Display) -> PathBuf {
+    log.with_extension(format!("thaws-{process}"))
 }
 
 async fn work(worker: Arc<Worker>, task: u64) -> (u64, u64) {
@@ -171,7 +180,7 @@ async fn work(worker: Arc<Worker>, task: u64) -> (u64, u64) {
             match worker.stays.swap(0, SeqCst) {
                 0 => {}
                 FREEZES => {
-                    freeze("inside");
+                    freeze(&worker.thaws, "inside");
                     yield_now().await;
                     note(Act::Work);
                     panic!("it has gone on under a lock that was lost");
@@ -332,8 +341,10 @@ async fn thousands_of_rounds_with_holders_that_freeze_die_and_lose_their_connect
             Freeze | FreezeInside => {
                 member.order(if let Freeze = blow { "freeze" } else { "freeze inside" });
                 assert_eq!(member.hear(), if let Freeze = blow { "frozen" } else { "inside" });
+                member.freeze();
                 // It is while another has the lock.
                 others_enter(&path, at, before).await;
+                File::create(thaws(&path, at)).unwrap();
                 member.thaw();
             }
             Hang | Cut | LoseAnswers => {
