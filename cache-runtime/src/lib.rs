@@ -43,6 +43,8 @@ pub use stats::{FunctionStats, LimitStats, LockStats, RedisStats, Stats};
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for the attributes alone")]
 pub mod __private {
+    #[cfg(feature = "tracing")]
+    pub use crate::watch::{EVENTS, Event};
     #[cfg(feature = "metrics")]
     pub use crate::watch::{Kind, METRICS, Metric};
     pub use crate::{

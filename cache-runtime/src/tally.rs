@@ -13,6 +13,8 @@ use std::{
 
 #[cfg(feature = "limit")]
 use crate::stats::LimitStats;
+#[cfg(feature = "tracing")]
+use crate::watch::events;
 use crate::{
     counters::Striped,
     stats::LockStats,
@@ -131,6 +133,8 @@ impl<T: Tally> fmt::Debug for Tallies<T> {
 #[cfg(feature = "limit")]
 #[derive(Debug)]
 pub(crate) struct LimitCounts {
+    #[cfg(feature = "tracing")]
+    name: &'static str,
     counts: Striped,
     pub(crate) waits: Times,
 }
@@ -152,6 +156,12 @@ impl LimitCounts {
     #[inline]
     pub(crate) fn add(&self, decision: Decision) {
         self.counts.add(decision as usize, 1);
+        #[cfg(feature = "tracing")]
+        match decision {
+            Decision::AllowedByRedis | Decision::AllowedByMemory => {}
+            Decision::DeniedByRedis => events::limit_denied(self.name, "redis"),
+            Decision::DeniedByMemory => events::limit_denied(self.name, "memory"),
+        }
     }
 }
 
@@ -160,7 +170,12 @@ impl Tally for LimitCounts {
     type Row = LimitStats;
 
     fn new(name: &'static str) -> Self {
-        Self { counts: Striped::default(), waits: Times::of_limit(name) }
+        Self {
+            #[cfg(feature = "tracing")]
+            name,
+            counts: Striped::default(),
+            waits: Times::of_limit(name),
+        }
     }
 
     fn names() -> &'static Names {
@@ -184,6 +199,8 @@ impl Tally for LimitCounts {
 /// What became of those who asked for a lock.
 #[derive(Debug)]
 pub(crate) struct LockCounts {
+    #[cfg(feature = "tracing")]
+    name: &'static str,
     counts: Striped,
     waiters: AtomicU64,
     waits: Times,
@@ -202,6 +219,10 @@ pub(crate) enum Fate {
 impl LockCounts {
     pub(crate) fn add(&self, fate: Fate) {
         self.counts.add(fate as usize, 1);
+        #[cfg(feature = "tracing")]
+        if let Fate::Lost = fate {
+            events::lock_lost(self.name);
+        }
     }
 
     /// Somebody asks, until this is dropped.
@@ -237,7 +258,13 @@ impl Tally for LockCounts {
     type Row = LockStats;
 
     fn new(name: &'static str) -> Self {
-        Self { counts: Striped::default(), waiters: AtomicU64::new(0), waits: Times::of_lock(name) }
+        Self {
+            #[cfg(feature = "tracing")]
+            name,
+            counts: Striped::default(),
+            waiters: AtomicU64::new(0),
+            waits: Times::of_lock(name),
+        }
     }
 
     fn names() -> &'static Names {

@@ -1,9 +1,10 @@
-//! With the feature `tracing`, what goes on without its caller stays in the caller's span.
+//! With the feature `tracing`, what goes on without its caller stays in the caller's span, also where nobody is
+//! interested in the spans of the cache.
 
 use std::{cell::RefCell, num::NonZeroU64, sync::Mutex};
 
 use tracing::{
-    Event, Instrument as _, Metadata, Span, Subscriber,
+    Event, Instrument as _, Level, Metadata, Span, Subscriber,
     span::{Attributes, Id, Record},
 };
 use tracing_core::span::Current;
@@ -25,8 +26,8 @@ impl Spans {
 }
 
 impl Subscriber for Spans {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {

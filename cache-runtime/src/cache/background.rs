@@ -38,7 +38,7 @@ impl Background {
         self.0.running.fetch_add(1, SeqCst);
         let running = Counted { work: Arc::clone(&self.0), is_refresh: false };
         // Counted first, so that `close` sees it or it sees `close`.
-        (!self.0.closed.load(SeqCst)).then(|| Running(Arc::new(running)))
+        (!self.0.closed.load(SeqCst)).then(|| Running::of(running))
     }
 
     /// For a run that is to survive its caller; `None` after `close`, and outside of a runtime.
@@ -53,7 +53,7 @@ impl Background {
         let take = |left: usize| left.checked_sub(1);
         self.0.refreshes.fetch_update(SeqCst, SeqCst, take).ok()?;
         self.0.running.fetch_add(1, SeqCst);
-        Some(Running(Arc::new(Counted { work: Arc::clone(&self.0), is_refresh: true })))
+        Some(Running::of(Counted { work: Arc::clone(&self.0), is_refresh: true }))
     }
 
     /// Runs the future on a task of its own, if there is a runtime; after `close` too, but then
@@ -84,7 +84,12 @@ impl Background {
 
 /// Something runs, as long as this or a copy of it lives.
 #[derive(Debug, Clone)]
-pub(crate) struct Running(#[allow(dead_code, reason = "its drop is what counts")] Arc<Counted>);
+pub(crate) struct Running {
+    counted: Arc<Counted>,
+    /// The span that it goes on in, if that is not the one it is spawned in.
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::Span>,
+}
 
 #[derive(Debug)]
 struct Counted {
@@ -93,6 +98,20 @@ struct Counted {
 }
 
 impl Running {
+    fn of(counted: Counted) -> Self {
+        Self {
+            counted: Arc::new(counted),
+            #[cfg(feature = "tracing")]
+            span: None,
+        }
+    }
+
+    /// It goes on in this span.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn within(self, span: &tracing::Span) -> Self {
+        Self { span: Some(span.clone()), ..self }
+    }
+
     /// Runs the future on a task of its own, in the span of its caller. Within a runtime, as it was
     /// tracked.
     pub(crate) fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
@@ -100,13 +119,18 @@ impl Running {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let future = async move {
-            let _running = self;
-            future.await
-        };
         #[cfg(feature = "tracing")]
-        let future = tracing::Instrument::in_current_span(future);
-        tokio::spawn(future)
+        let future = {
+            let span = self.span.unwrap_or_else(tracing::Span::current);
+            tracing::Instrument::instrument(future, span)
+        };
+        let counted = self.counted;
+        tokio::spawn(async move {
+            // Who waits for it to be over finds its span closed.
+            let output = future.await;
+            drop(counted);
+            output
+        })
     }
 }
 

@@ -178,6 +178,12 @@ impl InScope {
         CONTEXT.try_with(held_back).unwrap_or(false)
     }
 
+    /// Whether what is polled is an element of a batch, and not its function.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_of_element() -> bool {
+        CONTEXT.try_with(|context| context.stage == Stage::Begins).unwrap_or(false)
+    }
+
     /// The run that this call is made in will lead this flight, which is new.
     pub(crate) fn leads(flight: &Arc<Flight>) -> Edge {
         let (run, stage) = Self::current()?;

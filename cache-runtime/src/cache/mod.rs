@@ -35,6 +35,7 @@ use crate::{
     remote::{self, ClearRepair, Memory, Remote, Renewals, Repairs, Token},
     stats::Stats,
     tally::{LockCounts, Tallies},
+    watch::events,
 };
 #[cfg(feature = "limit")]
 use crate::{limit::Limits, tally::LimitCounts};
@@ -366,9 +367,10 @@ impl Inner {
         Token(u128::from(self.random()) << 64 | u128::from(self.random()))
     }
 
-    /// A change runs without the hold that it should have had.
-    pub(crate) fn count_unheld(&self) {
-        self.unheld.fetch_add(1, Relaxed);
+    /// A change runs without so many holds that it should have had.
+    pub(crate) fn count_unheld(&self, unheld: u64) {
+        self.unheld.fetch_add(unheld, Relaxed);
+        events::hold_missed(&self.service, unheld);
     }
 
     /// Where it is in the remote tier.

@@ -14,7 +14,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{Made, Recalled, Source, denial};
+use super::{Made, Recalled, Source, denial, span};
 use crate::{
     cache::{Cache, Circle, InScope, Running},
     change::{self, Write},
@@ -60,6 +60,10 @@ pub(super) trait Function {
 
     /// The output that was set aside while it was not known whether an old value is in its place.
     fn keep_output(&mut self);
+
+    /// Whether the output is an error.
+    #[cfg(feature = "tracing")]
+    fn is_failure(&self) -> bool;
 }
 
 /// Why a body is to go on without its caller.
@@ -120,7 +124,7 @@ impl State {
 
     /// Runs the function without a flight.
     pub(super) fn alone() -> Self {
-        Self::going_on(Box::pin(Alone(Source::Function)))
+        Self::going_on(span::alone())
     }
 
     /// Begins the flight, if that was held back.
@@ -174,6 +178,12 @@ pub(super) trait Pursuit {
 
     /// Begins the flight of a call that was held back.
     fn claim(self: Pin<&mut Self>, _call: &Call) {}
+
+    /// Its span, if it is all of a call, and has one.
+    #[cfg(feature = "tracing")]
+    fn span(&self) -> Option<&tracing::Span> {
+        None
+    }
 }
 
 /// What comes of one step.
@@ -205,7 +215,7 @@ pub(super) fn drive(
             state.phase = Phase::Counted;
             call.count(Count::Misses, 1);
             call.cache().watched();
-            call.begin(mode, function)
+            span::begin(call, mode, function)
         }
         (_, Some(missed)) => ready!(missed.as_mut().poll(call, function, cx)),
         // As any future of a function: polled again after it was ready.
@@ -214,10 +224,13 @@ pub(super) fn drive(
     loop {
         step = match step {
             Step::Made(source) => {
-                state.missed = None;
+                let missed = state.missed.take();
                 if state.phase == Phase::Counted {
                     call.was_no_miss(source);
+                    #[cfg(feature = "tracing")]
+                    span::was_served(call, missed.as_ref(), source);
                 }
+                drop(missed);
                 return Poll::Ready(source);
             }
             Step::Again(mode) => call.begin(mode, function),
@@ -468,6 +481,10 @@ impl Pursuit for Away {
 /// another's would be to wait for itself.
 struct Alone(Source);
 
+pub(super) fn run_alone(source: Source) -> Missed {
+    Box::pin(Alone(source))
+}
+
 impl Pursuit for Alone {
     fn poll(
         self: Pin<&mut Self>,
@@ -694,9 +711,9 @@ impl Call {
         self.counters().add(count, 1);
     }
 
-    fn begin(&self, mode: Mode, function: &mut dyn Function) -> Step {
+    pub(super) fn begin(&self, mode: Mode, function: &mut dyn Function) -> Step {
         if !self.cache().is_enabled() {
-            return Step::Go(Box::pin(Alone(Source::Disabled)));
+            return Step::Go(run_alone(Source::Disabled));
         }
         if mode == Mode::Load && self.reads_alone() {
             return Step::Go(Box::pin(Reading { read: remote::read_alone(self) }));
@@ -749,7 +766,7 @@ impl Call {
             Begun::Follow(mut follower) => match follower.wait() {
                 Ok(()) => follow_on(follower),
                 // The run that this call is made in would wait for itself.
-                Err(Circle) => Step::Go(Box::pin(Alone(Source::Function))),
+                Err(Circle) => Step::Go(run_alone(Source::Function)),
             },
         }
     }
@@ -774,7 +791,7 @@ impl Call {
                 return self.serve_old(old.entry, is_read, function);
             };
             if !is_of_element && follower.wait().is_err() {
-                return Step::Go(Box::pin(Alone(Source::Function)));
+                return Step::Go(run_alone(Source::Function));
             }
             return follow_on(follower);
         }

@@ -13,6 +13,7 @@ mod outcome;
 mod policy;
 mod shape;
 mod share;
+mod span;
 mod warm;
 
 use std::{
@@ -411,6 +412,11 @@ impl<R> Function for Typed<'_, R> {
         if let Some(aside) = &mut self.opened.aside {
             self.output = aside.take();
         }
+    }
+
+    #[cfg(feature = "tracing")]
+    fn is_failure(&self) -> bool {
+        self.output.as_ref().is_some_and(self.opened.policy.is_failure)
     }
 }
 

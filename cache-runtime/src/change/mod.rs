@@ -168,14 +168,18 @@ pub(crate) async fn hold(writes: &mut [Write], term: Option<Duration>) -> Result
             continue;
         };
         let answers = remote.hold(&holds, lasts, false).await;
+        let mut unheld = 0;
         for (held, answer) in held.iter_mut().zip(answers) {
             match answer {
                 Ok(()) => held.granted(lasts, term),
                 Err(error) => {
-                    cache.count_unheld();
+                    unheld += 1;
                     outcome = Err(error);
                 }
             }
+        }
+        if unheld > 0 {
+            cache.count_unheld(unheld);
         }
     }
     outcome

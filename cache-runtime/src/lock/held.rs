@@ -89,7 +89,9 @@ impl Held {
         let mut until = lock(&self.until);
         if until.is_some_and(|until| Instant::now() >= until) {
             *until = None;
+            drop(until);
             self.count_lost();
+            return None;
         }
         *until
     }

@@ -12,6 +12,8 @@ use std::{
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
 use super::{Hold, Remote, Settlement, Token, backoff::Backoff};
+#[cfg(feature = "tracing")]
+use crate::watch::events;
 use crate::{
     cache::Cache,
     local::{Flights, Named},
@@ -43,6 +45,9 @@ struct Work {
     clear: Option<u64>,
     /// How many `clear`s were asked for.
     clears: u64,
+    /// Whether it was told that something is pending, and not yet that nothing is.
+    #[cfg(feature = "tracing")]
+    is_told: bool,
     task: Option<JoinHandle<()>>,
 }
 
@@ -88,6 +93,8 @@ impl Repairs {
             self.owe_clear(&mut work);
         }
         start(&mut work, cache);
+        drop(work);
+        self.tell(cache);
     }
 
     /// A `clear` did not land, or may not have.
@@ -95,6 +102,8 @@ impl Repairs {
         let mut work = self.work();
         self.owe_clear(&mut work);
         start(&mut work, cache);
+        drop(work);
+        self.tell(cache);
     }
 
     fn owe_clear(&self, work: &mut Work) {
@@ -106,13 +115,14 @@ impl Repairs {
     }
 
     /// A `clear` landed that was sent when so many had been asked for.
-    fn cleared(&self, clears: u64) {
+    fn cleared(&self, cache: &Cache, clears: u64) {
         let mut work = self.work();
         if work.clear.is_some_and(|newest| newest <= clears) {
             work.clear = None;
             self.is_clear_pending.store(false, SeqCst);
         }
         drop(work);
+        self.tell(cache);
         self.done.notify_waiters();
     }
 
@@ -136,6 +146,24 @@ impl Repairs {
             start(&mut self.work(), cache);
             done.await;
         }
+    }
+
+    /// Tells who watches when the first one is pending, and when none is any more.
+    fn tell(&self, cache: &Cache) {
+        #[cfg(feature = "tracing")]
+        {
+            let mut work = self.work();
+            let is_pending = !work.is_done();
+            let was_told = std::mem::replace(&mut work.is_told, is_pending);
+            drop(work);
+            match (was_told, is_pending) {
+                (false, true) => events::repairs_pending(cache.service()),
+                (true, false) => events::repairs_landed(cache.service()),
+                _ => {}
+            }
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = (self, cache);
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -163,7 +191,7 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
             let before = cache.flights.before();
             if remote.clear().await.is_ok() {
                 Flights::confirm_clear(&cache, &before);
-                repairs.cleared(clears);
+                repairs.cleared(&cache, clears);
                 is_landing = true;
             }
         } else {
@@ -179,6 +207,7 @@ async fn repair(cache: Cache, remote: Arc<dyn Remote>) {
             for some in owed.chunks(AT_ONCE) {
                 is_landing |= repair_some(&cache, &*remote, some).await;
             }
+            repairs.tell(&cache);
             repairs.done.notify_waiters();
         }
         if is_landing {
@@ -263,7 +292,7 @@ impl<'a> ClearRepair<'a> {
 
     pub(crate) fn landed(mut self) {
         if let Some(clears) = self.clears.take() {
-            self.cache.repairs.cleared(clears);
+            self.cache.repairs.cleared(self.cache, clears);
         }
     }
 }

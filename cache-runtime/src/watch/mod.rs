@@ -1,10 +1,12 @@
-//! What others see of a cache: its counters, published under names that stay, and the times that are
-//! recorded when something has taken them.
+//! What others see of a cache: its counters, published under names that stay, the times that are
+//! recorded when something has taken them, and the events that are told when they happen.
 //!
 //! The counters are always on, and read by `stats`. The feature `metrics` gives them to the recorder of the
 //! crate `metrics`: `table` says what there is, a `reading` is what it is at one moment, and the `publisher`
-//! gives it. `times` are recorded at once.
+//! gives it. `times` are recorded at once, and so are
+//! `events`, for the subscriber of the crate `tracing`.
 
+pub(crate) mod events;
 #[cfg(feature = "metrics")]
 mod publisher;
 #[cfg(feature = "metrics")]
@@ -13,6 +15,8 @@ mod reading;
 mod table;
 mod times;
 
+#[cfg(feature = "tracing")]
+pub use events::{EVENTS, Event};
 #[cfg(feature = "metrics")]
 pub(crate) use publisher::Publisher;
 #[cfg(feature = "metrics")]

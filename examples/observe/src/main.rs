@@ -13,7 +13,7 @@
 //!
 //! - `--port 9464` is where `/metrics` is, on this machine alone.
 //! - `--once` prints the table of two seconds, and ends.
-//! - `--otel` prints the spans of three requests as OpenTelemetry has them, and ends.
+//! - `--otel` prints the spans of four requests as OpenTelemetry has them, and ends.
 
 mod journal;
 mod load;

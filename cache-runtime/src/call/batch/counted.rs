@@ -22,6 +22,8 @@ impl Counted {
 
     pub(super) fn failed(&self) {
         self.call.counters().add(Count::Errors, 1);
+        #[cfg(feature = "tracing")]
+        crate::watch::events::run_failed(crate::key::function(self.call.instance.number));
     }
 }
 

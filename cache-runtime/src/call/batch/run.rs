@@ -27,6 +27,7 @@ use crate::{
         Cached, Call, Front, Keep, Made, Shape, Source, denial,
         engine::{Missed, State},
         policy::{AnyKnobs, Rules, entry, hit, joined, known},
+        span::BatchSpan,
     },
     local::{Batched, Kept, Mode, Run, WaitEdge},
     remote::{self, Gather, Sent},
@@ -52,6 +53,7 @@ pub struct Loading<T, V, E, R, K, P, F, B> {
     has_begun: bool,
     /// Whether it is asked where the values came from.
     has_sources: bool,
+    span: BatchSpan,
     rest: Rest<T, V, E, R, F, B>,
     keep: PhantomData<fn() -> K>,
 }
@@ -87,6 +89,8 @@ pub(super) struct Rest<T, V, E, R, F, B> {
     is_denied: bool,
     /// The first call, for what all of them have in common.
     call: Option<Call>,
+    /// Of what goes on without the caller.
+    span: BatchSpan,
 }
 
 /// How the function is run: that `F` makes a `B`, and `B` an `R`, is known where a batch is made, and
@@ -134,6 +138,7 @@ where
             is_lost: false,
             has_begun: false,
             has_sources: false,
+            span: BatchSpan::default(),
             rest,
             keep: PhantomData,
         }
@@ -173,25 +178,33 @@ where
             }
             self.members.push(Member { at, key, call });
         }
+        if let (Some(call), false) = (self.calls.first(), self.members.is_empty()) {
+            self.span = BatchSpan::of(call, self.calls.len(), self.members.len());
+        }
     }
 
     /// Polls the members, and says whether one has ended.
     fn poll_members(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.members.len();
-        let Self { members, found, sources, failed, is_lost, rest, .. } = self;
+        let Self { members, found, sources, failed, is_lost, rest, span, .. } = self;
         members.retain_mut(|Member { at, call, .. }| {
             let polled = rest.in_panic(|| Pin::new(&mut *call).poll_with_source(cx));
             match polled {
                 None => {
                     *is_lost = true;
+                    span.note("panicked");
                     return false;
                 }
                 Some(Poll::Pending) => return true,
                 Some(Poll::Ready((Ok(value), source))) => {
                     found[*at] = value;
                     sources[*at] = Some(source);
+                    span.note_source(source);
                 }
-                Some(Poll::Ready((Err(error), _))) => failed.push(error),
+                Some(Poll::Ready((Err(error), _))) => {
+                    failed.push(error);
+                    span.note("error");
+                }
             }
             false
         });
@@ -217,6 +230,7 @@ where
             self.rest.join(found, extra)
         };
         self.leave();
+        self.span.end();
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -234,7 +248,10 @@ impl<T, V, E, R, K, P, F, B> Loading<T, V, E, R, K, P, F, B> {
             && let (Some((_, spawn)), Some(running)) = (self.leaving, permit)
             && Handle::try_current().is_ok()
         {
-            spawn(self.rest.take(), running);
+            let mut rest = self.rest.take();
+            let (span, running) = self.span.leave(rest.call.as_ref(), running);
+            rest.span = span;
+            spawn(rest, running);
         }
     }
 }
@@ -265,6 +282,7 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
             has_panicked: self.has_panicked,
             is_denied: self.is_denied,
             call: self.call.take(),
+            span: BatchSpan::default(),
         }
     }
 }
@@ -293,6 +311,7 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
             has_panicked: false,
             is_denied: false,
             call: calls.first().cloned(),
+            span: BatchSpan::default(),
         }
     }
 
@@ -412,6 +431,11 @@ impl<T, V, E, R, F, B> Rest<T, V, E, R, F, B> {
             counted.failed();
         }
         self.body = None;
+        self.span.note(match &ran {
+            Ran::Values(_) => "function",
+            Ran::Error { .. } => "error",
+            Ran::Panicked => "panicked",
+        });
         self.shared.ran(ran);
         true
     }
@@ -430,6 +454,7 @@ where
         if !this.has_begun {
             this.begin();
         }
+        let _entered = this.span.enter();
         let (begins, loads) = (this.rest.context(Stage::Begins), this.rest.context(Stage::Loads));
         loop {
             let mut is_further =
@@ -445,6 +470,7 @@ where
             let members = members.iter().map(|member| (member.at, member.key.as_str()));
             is_further |= loads.clone().enter(|| rest.turn(members, cx));
             if !is_further {
+                this.span.waits();
                 return Poll::Pending;
             }
         }
@@ -497,8 +523,15 @@ where
 {
     let loads = rest.context(Stage::Loads);
     running.spawn(poll_fn(move |cx| {
+        let _entered = rest.span.enter();
         while loads.clone().enter(|| rest.turn(std::iter::empty(), cx)) {}
-        if rest.left.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        if rest.left.is_empty() {
+            rest.span.end();
+            Poll::Ready(())
+        } else {
+            rest.span.waits();
+            Poll::Pending
+        }
     }));
 }
 

@@ -14,6 +14,8 @@ use crate::{
     remote::{self, Token},
     sync::{atomic::Ordering::Relaxed, lock},
 };
+#[cfg(feature = "tracing")]
+use crate::{key::function, watch::events};
 
 /// The one caller that runs. Dropped before it has landed, it leaves the flight to a follower.
 ///
@@ -251,6 +253,10 @@ impl Lead {
 
     pub(crate) fn failed(&self) {
         self.count(Count::Errors, 1);
+        #[cfg(feature = "tracing")]
+        if self.flight.counts.load(Relaxed) {
+            events::run_failed(function(self.flight.function.load(Relaxed)));
+        }
     }
 
     /// Counts something of the run.
@@ -263,6 +269,8 @@ impl Lead {
     /// A result is not stored that should have been.
     pub(crate) fn refused(&self) {
         self.counters().add(Count::Refused, 1);
+        #[cfg(feature = "tracing")]
+        events::fill_refused(function(self.flight.function.load(Relaxed)));
     }
 
     /// Whether anybody waits. One who joins later runs for itself.
@@ -292,18 +300,21 @@ impl Lead {
     pub(crate) fn land_stored(self, call: &Call, entry: Kept) {
         let flight = &*self.flight;
         let mut shard = flight.shard();
-        let mut evicted = Evicted::default();
+        let (mut evicted, mut is_refused) = (Evicted::default(), false);
         if self.may_be_kept() && !shard.is_pending(&flight.name) {
             entry.label(call, flight.tags());
             evicted = flight.cache.store.insert(call, entry.clone());
             shard.supersede_older(flight);
-        } else if !flight.token_used.load(Relaxed) {
-            self.refused();
+        } else {
+            is_refused = !flight.token_used.load(Relaxed);
         }
         shard.remove(&self.flight);
         let followers = flight.followers.load(Relaxed);
         drop(shard);
         drop(evicted);
+        if is_refused {
+            self.refused();
+        }
         flight.publish(Outcome::Value(entry), followers);
     }
 

@@ -14,7 +14,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -40,12 +40,13 @@ use super::{
 use crate::{
     clock::nanos,
     sync::{Mutex, lock},
-    watch::{Since, Times},
+    watch::{Since, Times, events},
 };
 
 /// What a connection is made with.
 pub(crate) struct Settings {
     pub(crate) address: Address,
+    pub(crate) service: String,
     /// The key of the service's stamp, and the channel of its messages.
     pub(crate) service_key: String,
     /// What a call spends on Redis at most. A connection that takes longer for its first
@@ -155,6 +156,8 @@ pub(super) struct Shared {
     pub(super) state: watch::Sender<State>,
     pub(super) breaker: Breaker,
     pub(super) counters: Counters,
+    /// Whether it was told that the breaker has opened, and not yet that it has closed.
+    is_told_open: AtomicBool,
     supervisor: Mutex<Option<AbortHandle>>,
     /// The server that commands go to; empty if that is not known.
     pub(super) met: Mutex<String>,
@@ -196,6 +199,7 @@ impl Connection {
             state: watch::Sender::new(State::Idle),
             breaker: Breaker::default(),
             counters: Counters::default(),
+            is_told_open: AtomicBool::new(false),
             supervisor: Mutex::new(None),
             met: Mutex::default(),
             supervisors: AtomicU64::new(0),
@@ -419,7 +423,7 @@ impl Shared {
             Err(_) => {
                 self.counters.timeouts.fetch_add(1, Relaxed);
                 if self.breaker.failed(number) {
-                    self.counters.openings.fetch_add(1, Relaxed);
+                    self.has_opened();
                 }
                 Err(Failure::Timeout(budget))
             }
@@ -446,7 +450,7 @@ impl Shared {
     fn timed_out(&self, live: &Live, budget: Duration) -> Failure {
         self.counters.timeouts.fetch_add(1, Relaxed);
         if self.breaker.failed(live.number) {
-            self.counters.openings.fetch_add(1, Relaxed);
+            self.has_opened();
             live.replace(Fault::Broken);
         }
         Failure::Timeout(budget)
@@ -454,7 +458,23 @@ impl Shared {
 
     pub(super) fn open(&self, number: u64) {
         if self.breaker.open(number) {
-            self.counters.openings.fetch_add(1, Relaxed);
+            self.has_opened();
+        }
+    }
+
+    fn has_opened(&self) {
+        let openings = self.counters.openings.fetch_add(1, Relaxed) + 1;
+        self.is_told_open.store(true, SeqCst);
+        events::breaker_opened(&self.settings.service, openings);
+    }
+
+    /// A connection has proven itself, and is used from now on.
+    pub(super) fn has_connected(&self, number: u64) {
+        self.breaker.close(number);
+        let connections = self.counters.connects.fetch_add(1, Relaxed) + 1;
+        events::connected(&self.settings.service, connections);
+        if self.is_told_open.swap(false, SeqCst) {
+            events::breaker_closed(&self.settings.service);
         }
     }
 

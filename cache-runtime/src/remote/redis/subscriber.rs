@@ -17,6 +17,7 @@ use super::{
     supervisor::{SETTLED, server},
     wire::{self, Driver, Request, Wire, send},
 };
+use crate::watch::events;
 
 /// Who hears the messages.
 pub(crate) trait Listener: Send + Sync + 'static {
@@ -89,6 +90,7 @@ impl<'a> Message<'a> {
 /// Subscribes, and does so again whenever the connection breaks.
 pub(super) async fn keep_subscribed(shared: &Arc<Shared>) {
     let mut backoff = Backoff::default();
+    let mut is_told_broken = false;
     loop {
         if let Ok(Ok(mut link)) = timeout(shared.patience(), subscribe(shared)).await {
             let began = Instant::now();
@@ -96,8 +98,14 @@ pub(super) async fn keep_subscribed(shared: &Arc<Shared>) {
             shared.counters.subscriptions.fetch_add(1, Relaxed);
             shared.heard_until(link.sent);
             shared.listener.connected(link.asked);
+            if std::mem::take(&mut is_told_broken) {
+                events::backplane_heard(&shared.settings.service);
+            }
             listen(shared, &mut link).await;
             drop(broken);
+            // Not where the cache has ended, which is nothing to be told of.
+            is_told_broken = true;
+            events::backplane_broken(&shared.settings.service);
             if began.elapsed() > SETTLED {
                 backoff.reset();
             }

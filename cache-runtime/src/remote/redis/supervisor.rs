@@ -125,8 +125,7 @@ async fn keep_connected(shared: &Arc<Shared>) {
         shared.expect(shared.patience());
         if let Ok(Ok((live, mut driver))) = timeout(shared.patience(), connect(shared)).await {
             let began = Instant::now();
-            shared.breaker.close(live.number);
-            shared.counters.connects.fetch_add(1, Relaxed);
+            shared.has_connected(live.number);
             shared.state.send_replace(State::Up(Arc::clone(&live)));
             if let Some(old) = old.take() {
                 old.detach();

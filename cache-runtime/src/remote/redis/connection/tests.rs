@@ -79,6 +79,7 @@ fn settings(url: &str) -> Settings {
     let count = AtomicU64::new(12_345);
     Settings {
         address: Address::parse(url).unwrap(),
+        service: "shop".to_owned(),
         service_key: KEY.to_owned(),
         budget: BUDGET,
         max_staleness: Duration::from_secs(1),

@@ -113,6 +113,7 @@ impl RedisTier {
         let connection = Connection::new(
             Settings {
                 address: settings.address,
+                service: settings.service.clone(),
                 service_key: service_key.clone(),
                 budget: settings.budget,
                 max_staleness: settings.max_staleness,
