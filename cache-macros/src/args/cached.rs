@@ -9,7 +9,7 @@ use syn::{
 
 use super::{
     Dur, Each, Freshness, Given, Names, Tpl, Value, boolean, dur, each::each, expr, flag, krate,
-    option, pieces, tpl, ungrouped,
+    pieces, tpl, ungrouped,
 };
 use crate::errors::Errors;
 
@@ -99,13 +99,7 @@ impl CachedArgs {
     /// `at` is the attribute, for what is missing in it.
     pub(crate) fn parse(tokens: TokenStream, at: &TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut names = Names::of(&OPTIONS);
-        for given in pieces(tokens, errors, option) {
-            if names.take(&given.name, errors) && !matches!(given.value, Value::Refused) {
-                let result = args.set(given, errors);
-                errors.keep(result);
-            }
-        }
+        let names = Names::set(&OPTIONS, tokens, errors, |given, errors| args.set(given, errors));
         // A misspelt `ttl` is one error, and not that it is missing too.
         if !names.were_meant("ttl") {
             errors.on(at, "`ttl` is required; write for example `ttl = 60`");

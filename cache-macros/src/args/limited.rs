@@ -1,7 +1,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Expr, ExprUnary, Path, UnOp};
 
-use super::{Dur, Given, Names, Tpl, Value, dur, expr, krate, number, one_of, option, pieces, tpl};
+use super::{Dur, Given, Names, Tpl, dur, expr, krate, number, one_of, tpl};
 use crate::errors::Errors;
 
 /// `#[rate_limited(…)]`
@@ -54,13 +54,7 @@ impl RateLimitedArgs {
     /// `at` is the attribute, for what is missing in it.
     pub(crate) fn parse(tokens: TokenStream, at: &TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut names = Names::of(&OPTIONS);
-        for given in pieces(tokens, errors, option) {
-            if names.take(&given.name, errors) && !matches!(given.value, Value::Refused) {
-                let result = args.set(given);
-                errors.keep(result);
-            }
-        }
+        let names = Names::set(&OPTIONS, tokens, errors, |given, _| args.set(given));
         let message = match (names.were_meant("limit"), names.were_meant("per")) {
             (true, true) => None,
             (false, true) => Some("`limit` is required; write for example `limit = 10`"),

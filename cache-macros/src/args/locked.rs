@@ -1,7 +1,7 @@
 use proc_macro2::TokenStream;
 use syn::{Expr, Path};
 
-use super::{Dur, Given, Names, Tpl, Value, dur, expr, krate, option, pieces, tpl};
+use super::{Dur, Given, Names, Tpl, dur, expr, krate, tpl};
 use crate::errors::Errors;
 
 /// `#[locked(…)]`
@@ -30,13 +30,7 @@ impl LockedArgs {
     /// `at` is the attribute, for what is missing in it.
     pub(crate) fn parse(tokens: TokenStream, at: &TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
-        let mut names = Names::of(&OPTIONS);
-        for given in pieces(tokens, errors, option) {
-            if names.take(&given.name, errors) && !matches!(given.value, Value::Refused) {
-                let result = args.set(given);
-                errors.keep(result);
-            }
-        }
+        let names = Names::set(&OPTIONS, tokens, errors, |given, _| args.set(given));
         if !names.were_meant("key") {
             errors.on(at, "`key` is required; write for example `key = \"job:{id}\"`");
         }

@@ -67,6 +67,23 @@ impl Names {
         Self { known, given: Vec::new(), meant: Vec::new() }
     }
 
+    /// Of an attribute that is made of options alone: each that is known, and is given once, is set.
+    fn set(
+        known: &'static [&'static str],
+        tokens: TokenStream,
+        errors: &mut Errors,
+        mut set: impl FnMut(Given, &mut Errors) -> syn::Result<()>,
+    ) -> Self {
+        let mut names = Self::of(known);
+        for given in pieces(tokens, errors, option) {
+            if names.take(&given.name, errors) && !matches!(given.value, Value::Refused) {
+                let result = set(given, errors);
+                errors.keep(result);
+            }
+        }
+        names
+    }
+
     /// Whether the option exists and was not given before; else that is an error.
     fn take(&mut self, name: &Ident, errors: &mut Errors) -> bool {
         let text = name.to_string();
