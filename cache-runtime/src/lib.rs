@@ -14,6 +14,7 @@ mod change;
 mod clock;
 mod counters;
 mod error;
+mod hash;
 mod key;
 #[cfg(feature = "limit")]
 mod limit;

@@ -10,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 
 use super::{RateLimited, claim::Claim, name::Name};
-use crate::sync::{Mutex, lock};
+use crate::{
+    hash::RandomState,
+    sync::{Mutex, lock},
+};
 
 /// The lines of all names that somebody waits for.
 #[derive(Default)]

@@ -5,11 +5,13 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, hash::BuildHasher as _};
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::name::Name;
-use crate::sync::{Mutex, lock};
+use crate::{
+    hash::RandomState,
+    sync::{Mutex, lock},
+};
 
 /// Shared by all threads.
 pub(super) struct Table<T> {

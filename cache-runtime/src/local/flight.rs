@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::{FoldHasher, RandomState};
 use hashbrown::HashTable;
 use tokio::{sync::Notify, time::Instant};
 
@@ -36,6 +35,7 @@ use super::{
 use crate::{
     cache::{Cache, InScope},
     call::{Call, Recalled},
+    hash::{FoldHasher, RandomState},
     key::KeyText,
     remote::{self, Token},
     sync::{

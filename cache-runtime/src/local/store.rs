@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use foldhash::fast::RandomState;
 use quick_cache::{Lifecycle, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
@@ -19,6 +18,7 @@ use crate::{
     call::Call,
     clock::{MILLI, Time},
     counters::{Count, Functions},
+    hash::RandomState,
     key::{Lookup, Slots, StoredKey},
     local::{Label, Labelled, Named, Tagged},
 };

@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
-
 use super::{
     Batch,
     element::Inside,
@@ -21,6 +19,7 @@ use crate::{
         share::ByClosure,
     },
     clock::nanos,
+    hash::RandomState,
     key::{Instance, KeyBytes, Site},
 };
 
