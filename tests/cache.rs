@@ -106,10 +106,10 @@ mod settings {
     }
 
     #[test]
-    fn a_life_in_memory_is_above_zero() {
+    fn without_redis_a_life_in_memory_is_above_zero() {
         let (setting, problem) = refused(Cache::builder("test").local_ttl(Duration::ZERO));
         assert_eq!(setting, "local_ttl");
-        assert!(problem.contains("above zero") && problem.contains("`local = false`"), "{problem}");
+        assert!(problem.contains("no Redis") && problem.contains("`enabled(false)`"), "{problem}");
     }
 
     #[test]

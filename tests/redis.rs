@@ -654,6 +654,37 @@ async fn two_builds_of_a_program_never_read_each_others_values() {
     assert_eq!(builds::text(&three, 1).peek().await, None);
 }
 
+mod places {
+    use larder::{Cache, cached};
+
+    #[cached(ttl = 600, key = "shared:{id}", cache = cache, skip(cache))]
+    pub(crate) async fn shared(cache: &Cache, id: u64) -> u64 {
+        id
+    }
+
+    #[cached(ttl = 600, key = "own:{id}", remote = false, cache = cache, skip(cache))]
+    pub(crate) async fn own(cache: &Cache, id: u64) -> u64 {
+        id
+    }
+}
+
+#[tokio::test]
+async fn with_no_life_in_memory_values_are_in_redis_alone_where_they_may_be_there() {
+    let server = RedisServer::start();
+    let cache = patient(&server.url()).local_ttl(Duration::ZERO).build().unwrap();
+    for _ in 0..3 {
+        places::shared(&cache, 1).await;
+        places::own(&cache, 1).await;
+    }
+    let (_, shared) = places::shared(&cache, 1).with_source().await;
+    assert!(matches!(shared, Source::Redis { .. }), "{shared:?}");
+    let (_, own) = places::own(&cache, 1).with_source().await;
+    assert!(matches!(own, Source::Memory { .. }), "{own:?}");
+    let stats = cache.stats();
+    assert_eq!(stats.function("shared").unwrap().runs, 1);
+    assert_eq!(stats.function("own").unwrap().runs, 1);
+}
+
 /// How values are written is up to each process.
 #[cfg(all(feature = "postcard", feature = "lz4", feature = "zstd"))]
 mod encodings {

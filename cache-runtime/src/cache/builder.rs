@@ -128,6 +128,9 @@ impl CacheBuilder {
 
     /// How long memory keeps an entry at most, whatever its `ttl`. Default: 60 s with Redis, else
     /// no such bound.
+    ///
+    /// Zero, which needs Redis, keeps nothing in memory but what has `remote = false`: as if each
+    /// other function had `local = false`.
     pub fn local_ttl(mut self, life: Duration) -> Self {
         self.local_ttl = Some(life);
         self
@@ -285,6 +288,11 @@ impl CacheBuilder {
                 return Err(ConfigError::new(url.setting, problem));
             }
         };
+        if self.local_ttl == Some(Duration::ZERO) && remote.is_none() {
+            let problem = "is zero, and there is no Redis: nothing would be kept. To cache nothing, use \
+                           `enabled(false)`";
+            return Err(ConfigError::new("local_ttl", problem));
+        }
         // Without anybody to invalidate elsewhere, what is in memory lives as long as it lives.
         let local_ttl = self.local_ttl.or(remote.is_some().then_some(LOCAL_TTL_WITH_REDIS));
         let functions = Arc::new(Functions::new());
@@ -345,11 +353,6 @@ impl CacheBuilder {
         }
         if self.max_bytes == Some(0) {
             return Err(ConfigError::new("max_bytes", "is 0; it has to be above zero"));
-        }
-        if self.local_ttl == Some(Duration::ZERO) {
-            let problem = "is zero; it has to be above zero. To keep a function out of memory, \
-                           write `local = false` on it";
-            return Err(ConfigError::new("local_ttl", problem));
         }
         if self.lease.is_zero() {
             return Err(ConfigError::new("lease", "is zero; it has to be above zero"));

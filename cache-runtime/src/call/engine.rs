@@ -626,7 +626,12 @@ impl Call {
 
     /// How long values are kept in the memory of the process at most; 0 for not at all.
     pub(super) fn kept_here(&self) -> u64 {
-        self.lifetimes().local.min(self.cache().settings.local_ttl)
+        let own = self.lifetimes().local;
+        match self.cache().settings.local_ttl {
+            // Nothing is kept here but what is kept nowhere else.
+            0 if remote::of(self).is_none() => own,
+            most => own.min(most),
+        }
     }
 
     /// Whether this call can make an output of the entry.
@@ -636,7 +641,7 @@ impl Call {
 
     /// Whether values are kept in the memory of the process at all.
     pub(crate) fn is_kept_here(&self) -> bool {
-        self.lifetimes().local > 0
+        self.kept_here() > 0
     }
 
     /// What memory has, if it may be served; counted as a hit.
