@@ -11,7 +11,6 @@
 //! `LARDER_URL` it is there, too.
 
 mod bank;
-mod postgres;
 mod scenes;
 mod sqlite;
 #[cfg(test)]
@@ -19,8 +18,8 @@ mod tests;
 
 use std::{env, time::Duration};
 
+use example_servers::Postgres;
 use larder::Cache;
-use postgres::Postgres;
 use sqlite::Sqlite;
 
 #[tokio::main]
@@ -44,8 +43,8 @@ async fn on_postgres() -> anyhow::Result<()> {
     if let Ok(url) = env::var("DATABASE_URL") {
         return scenes::play(&bank::connect(&url).await?).await;
     }
-    match Postgres::start().await {
-        Ok(postgres) => scenes::play(&postgres.pool).await,
+    match Postgres::start(&["fsync=off"]) {
+        Ok(postgres) => scenes::play(&bank::connect(&postgres.url()).await?).await,
         Err(problem) => {
             println!("not on PostgreSQL: {problem:#}");
             Ok(())

@@ -6,12 +6,12 @@ use std::{
     task::Poll,
 };
 
+use example_servers::Postgres;
 use larder::Cache;
 use sqlx::AnyPool;
 
 use crate::{
     bank::{self, Transfer, balance, transfer},
-    postgres::{self, Postgres},
     sqlite::Sqlite,
 };
 
@@ -19,9 +19,9 @@ use crate::{
 async fn on_each(test: impl AsyncFn(&AnyPool)) {
     let sqlite = Sqlite::open().await.unwrap();
     on(&sqlite.pool, &test).await;
-    if postgres::installed().is_ok() {
-        let postgres = Postgres::start().await.unwrap();
-        on(&postgres.pool, &test).await;
+    if Postgres::is_installed() {
+        let postgres = Postgres::start(&["fsync=off"]).unwrap();
+        on(&bank::connect(&postgres.url()).await.unwrap(), &test).await;
     }
 }
 
