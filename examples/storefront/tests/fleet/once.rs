@@ -1,8 +1,8 @@
 use hyper::{Method, StatusCode};
-use tokio::join;
+use tokio::{join, task::spawn_blocking};
 
 use super::{pair::Pair, things::connect};
-use crate::common::Service;
+use crate::common::{Backends, Service};
 
 /// Redis is waited for so long only, and then each instance asks the database for itself. That is counted.
 async fn timeouts(service: &Service) -> i64 {
@@ -10,6 +10,25 @@ async fn timeouts(service: &Service) -> i64 {
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     let lines = metrics.lines().filter(|line| line.starts_with("larder_redis_timeouts_total"));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_begin_at_once_fill_an_empty_database_once() {
+    let backends = Backends::servers().await;
+    let start = || {
+        let (database, redis) = (backends.database_url.clone(), backends.redis_url());
+        spawn_blocking(move || {
+            Service::start(&["--port", "0", "--products", "500"], &database, &redis)
+        })
+    };
+    let (one, other) = join!(start(), start());
+    for service in [one.unwrap(), other.unwrap()] {
+        let categories = service.read("/categories").await;
+        let counts =
+            categories.as_array().unwrap().iter().map(|it| it["products"].as_i64().unwrap());
+        assert_eq!(counts.sum::<i64>(), 500);
+        assert_eq!(service.read("/products/500").await["price"]["version"], 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

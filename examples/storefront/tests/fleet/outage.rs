@@ -27,7 +27,7 @@ const THINGS: [Thing; 5] = [
 ];
 
 /// So many writes of each thing while Redis is away, and so many afterwards: longer than anything may be stale.
-const WRITES: usize = 100;
+const WRITES: usize = 40;
 
 /// From when its reader has asked, so it does not matter how long an answer takes. The room is for what one instance
 /// cannot tell the other: on a machine that is busy, one may be without a Redis that the other has.
