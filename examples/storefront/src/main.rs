@@ -85,7 +85,8 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     // Before anybody can know of it: who ends it at once ends it as gracefully.
     let asked_to_end = asked_to_end()?;
     println!("http://{address}");
-    println!("DATABASE_URL={} LARDER_URL={}", backends.database_url, backends.redis_url());
+    // For the shell that starts a second one.
+    println!("DATABASE_URL='{}' LARDER_URL='{}'", backends.database_url, backends.redis_url());
 
     let listener = listener.tap_io(|connection| {
         let _ = connection.set_nodelay(true);

@@ -43,9 +43,9 @@ impl Service {
         let url = service.line();
         service.address = url.strip_prefix("http://").and_then(|at| at.parse().ok()).expect(&url);
         let urls = service.line();
-        let both = urls.strip_prefix("DATABASE_URL=").and_then(|it| it.split_once(" LARDER_URL="));
-        (service.database_url, service.redis_url) =
-            both.map(|(database, redis)| (database.to_owned(), redis.to_owned())).expect(&urls);
+        let mut quoted = urls.split('\'').skip(1).step_by(2).map(str::to_owned);
+        service.database_url = quoted.next().expect(&urls);
+        service.redis_url = quoted.next().expect(&urls);
         service
     }
 
