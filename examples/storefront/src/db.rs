@@ -10,10 +10,11 @@ use std::{
 
 use metrics::counter;
 use sqlx::{
-    Any, AnyPool, Transaction,
-    any::{AnyPoolOptions, install_default_drivers},
+    Any, AnyPool, FromRow, Transaction,
+    any::{AnyPoolOptions, AnyRow, install_default_drivers},
     error::DatabaseError,
     migrate::Migrator,
+    query::QueryAs,
 };
 
 /// The same tables: each database has its own way to number rows.
@@ -58,6 +59,17 @@ impl Db {
         &self.pool
     }
 
+    /// The rows of a query that has `$ids` where these are to be: neither database takes a list for a parameter.
+    pub(crate) async fn read_of<T>(&self, select: &str, ids: &[i64]) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
+    {
+        let numbers = (1..=ids.len()).map(|number| format!("${number}")).collect::<Vec<_>>();
+        let select = select.replace("$ids", &numbers.join(", "));
+        let query = ids.iter().fold(sqlx::query_as(&select), QueryAs::bind);
+        Ok(query.fetch_all(self.read()).await?)
+    }
+
     /// For a change that is one statement: a transaction by itself.
     pub(crate) fn write(&self) -> &AnyPool {
         self.writes.fetch_add(1, Relaxed);
@@ -84,11 +96,6 @@ impl Db {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-/// `$1, $2, $3`: neither database takes a list for one of them.
-pub(crate) fn placeholders(count: usize) -> String {
-    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }
 
 impl DbError {

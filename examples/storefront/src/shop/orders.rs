@@ -2,9 +2,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use larder::cached;
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, query::QueryAs};
+use sqlx::FromRow;
 
-use crate::db::{Db, Result, placeholders};
+use crate::db::{Db, Result};
 
 /// What was bought. It never changes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,13 +54,9 @@ impl Orders {
     /// What is in each. Kept for long, as nothing changes it; a list that has one more asks for that one.
     #[cached(ttl = "1h", jitter = "10%", key = "order:{id}", each(id in ids), skip(self))]
     pub(crate) async fn find_all(&self, ids: &[i64]) -> Result<HashMap<i64, Arc<Order>>> {
-        let select = format!(
-            "SELECT order_id, product_id, quantity, cents FROM order_lines
-             WHERE order_id IN ({}) ORDER BY order_id, product_id",
-            placeholders(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_as(&select), QueryAs::bind);
-        let rows: Vec<Row> = query.fetch_all(self.db.read()).await?;
+        let select = "SELECT order_id, product_id, quantity, cents FROM order_lines
+             WHERE order_id IN ($ids) ORDER BY order_id, product_id";
+        let rows: Vec<Row> = self.db.read_of(select, ids).await?;
         let mut lines = HashMap::<i64, Vec<Line>>::new();
         for Row { order_id, line } in rows {
             lines.entry(order_id).or_default().push(line);

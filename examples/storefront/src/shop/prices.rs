@@ -2,9 +2,9 @@ use std::collections::HashMap;
 
 use larder::{cached, invalidates};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, query::QueryAs};
+use sqlx::FromRow;
 
-use crate::db::{Db, Result, placeholders};
+use crate::db::{Db, Result};
 
 /// What a product costs, as a page shows it. What a customer pays is read in the transaction of the checkout.
 #[derive(Debug, Clone, Serialize, Deserialize, FromRow)]
@@ -43,12 +43,8 @@ impl Prices {
         skip(self)
     )]
     pub(crate) async fn find_all(&self, products: &[i64]) -> Result<HashMap<i64, Price>> {
-        let select = format!(
-            "SELECT product_id, cents, version FROM prices WHERE product_id IN ({})",
-            placeholders(products.len())
-        );
-        let query = products.iter().fold(sqlx::query_as(&select), QueryAs::bind);
-        let prices: Vec<Price> = query.fetch_all(self.db.read()).await?;
+        let select = "SELECT product_id, cents, version FROM prices WHERE product_id IN ($ids)";
+        let prices: Vec<Price> = self.db.read_of(select, products).await?;
         Ok(prices.into_iter().map(|price| (price.product_id, price)).collect())
     }
 

@@ -2,10 +2,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use larder::{cached, invalidates};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, query::QueryAs};
+use sqlx::FromRow;
 
 use super::prices::Prices;
-use crate::db::{Db, Result, placeholders};
+use crate::db::{Db, Result};
 
 /// What is sold, without what it costs and how many there are.
 #[derive(Debug, Clone, Serialize, Deserialize, FromRow)]
@@ -48,12 +48,9 @@ impl Products {
         skip(self)
     )]
     pub(crate) async fn find_all(&self, ids: &[i64]) -> Result<HashMap<i64, Arc<Product>>> {
-        let select = format!(
-            "SELECT id, category_id, name, description, version FROM products WHERE id IN ({})",
-            placeholders(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_as(&select), QueryAs::bind);
-        let products: Vec<Product> = query.fetch_all(self.db.read()).await?;
+        let select =
+            "SELECT id, category_id, name, description, version FROM products WHERE id IN ($ids)";
+        let products: Vec<Product> = self.db.read_of(select, ids).await?;
         Ok(products.into_iter().map(|product| (product.id, Arc::new(product))).collect())
     }
 

@@ -32,14 +32,13 @@ impl IntoResponse for AppError {
                 (StatusCode::UNAUTHORIZED, LoginError::Wrong.to_string())
             }
             Self::Login(LoginError::Limited(denial)) => return too_many(denial),
+            Self::Db(error)
+            | Self::Login(LoginError::Db(error))
+            | Self::Checkout(CheckoutError::Db(error)) => broken(error),
             Self::Checkout(error) => (checkout(error), error.to_string()),
-            Self::Db(error) | Self::Login(LoginError::Db(error)) => broken(error),
             Self::Lost(error) => broken(error),
             Self::Live(error) => (StatusCode::CONFLICT, format!("{error:#}")),
         };
-        if let Self::Checkout(CheckoutError::Db(error)) = &self {
-            return broken(error).into_response();
-        }
         (status, Json(json!({ "error": said }))).into_response()
     }
 }
