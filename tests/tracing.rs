@@ -22,21 +22,4 @@ mod tasks;
 #[path = "tracing/watch.rs"]
 mod watch;
 
-use std::time::Duration;
-
-use tokio::time::{sleep, timeout};
-
-/// A hang fails the test.
-async fn in_time<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.unwrap()
-}
-
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..400 {
-        if in_time(is_so()).await {
-            return;
-        }
-        sleep(Duration::from_millis(25)).await;
-    }
-    panic!("never: {what}");
-}
+use common::wait::eventually;

@@ -20,6 +20,7 @@ pub(crate) mod origin;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod time;
+pub(crate) mod wait;
 
 use std::{
     collections::{BTreeMap, HashMap},
