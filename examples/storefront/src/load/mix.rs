@@ -2,7 +2,7 @@ use fastrand::Rng;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::popularity::Popularity;
+use crate::{popularity::Popularity, shop::seed};
 
 /// What a shop is asked for: of 100 requests 90 read, most of them what is popular.
 pub(crate) struct Mix {
@@ -37,7 +37,7 @@ pub(crate) struct Ask {
     pub(crate) body: Option<Value>,
 }
 
-const CATEGORIES: u32 = 40;
+const CATEGORIES: u32 = seed::CATEGORIES.len() as u32;
 
 /// What is searched for; nothing has the last one.
 const WORDS: [&str; 12] = [
@@ -58,7 +58,7 @@ const WORDS: [&str; 12] = [
 impl Mix {
     /// Of a shop with so many products, as its seeds make it.
     pub(crate) fn new(products: u32, run: u64) -> Self {
-        Self { products: Popularity::new(products), customers: (products / 2).max(1), run }
+        Self { products: Popularity::new(products), customers: seed::customers(products), run }
     }
 
     pub(crate) fn next(&self, random: &mut Rng) -> Ask {

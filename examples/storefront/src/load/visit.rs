@@ -27,13 +27,16 @@ pub(crate) struct Visit {
 }
 
 /// Asks a service for so much, over HTTP.
-pub(crate) async fn visit(address: SocketAddr, mix: Mix, requests: u64) -> anyhow::Result<Visit> {
-    let mix = Arc::new(mix);
+pub(crate) async fn visit(
+    address: SocketAddr,
+    mix: &Arc<Mix>,
+    requests: u64,
+) -> anyhow::Result<Visit> {
     let began = Instant::now();
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
         let share = requests / CLIENTS + u64::from(number < requests % CLIENTS);
-        clients.spawn(ask(address, Arc::clone(&mix), share));
+        clients.spawn(ask(address, Arc::clone(mix), share));
     }
     let mut times = Vec::new();
     let mut failed = Vec::new();

@@ -15,7 +15,7 @@ pub(crate) const PASSWORD: &str = "larder";
 /// In one INSERT.
 const ROWS: usize = 1_000;
 
-const CATEGORIES: [&str; 40] = [
+pub(crate) const CATEGORIES: [&str; 40] = [
     "Armchairs",
     "Baskets",
     "Bedding",
@@ -90,7 +90,7 @@ pub(crate) async fn seed(db: &Db, products: u32) -> anyhow::Result<()> {
     insert(&mut tx, "stock (product_id, quantity)", rows).await?;
 
     let hash = hash().map_err(anyhow::Error::msg)?;
-    let customers = (products / 2).max(1);
+    let customers = customers(products);
     let rows = (1..=customers)
         .map(|id| format!("({id}, 'customer{id}@example.com', 'Customer {id}', '{hash}')"));
     insert(&mut tx, "customers (id, email, name, password_hash)", rows).await?;
@@ -109,6 +109,11 @@ pub(crate) async fn seed(db: &Db, products: u32) -> anyhow::Result<()> {
     insert(&mut tx, "order_lines (order_id, product_id, quantity, cents)", rows).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// How many there are in a shop with so many products.
+pub(crate) fn customers(products: u32) -> u32 {
+    (products / 2).max(1)
 }
 
 /// Of the password of each customer. A shop that is none has another salt for each.

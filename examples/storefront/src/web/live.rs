@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{App, error::AppError, policies::POLICIES};
-use crate::load::{Mix, Visit, visit};
+use crate::load::{Visit, visit};
 
 pub(super) fn routes() -> Router<App> {
     let file = |kind: &'static str, text: &'static str| {
@@ -162,6 +162,5 @@ async fn requests(
     State(app): State<App>,
     Json(Requests { count }): Json<Requests>,
 ) -> Result<Json<Visit>, AppError> {
-    let mix = Mix::new(app.0.products, fastrand::u64(..));
-    Ok(Json(visit(app.0.address, mix, count.min(100_000)).await?))
+    Ok(Json(visit(app.0.address, &app.0.mix, count.min(100_000)).await?))
 }

@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use self::error::AppError;
 use crate::{
     config::{Backends, Options, OwnRedis, Tiers},
+    load::Mix,
     shop::Shop,
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     database: &'static str,
     tiers: Tiers,
     products: u32,
+    /// Of what its page sends to it.
+    mix: Arc<Mix>,
     redis: Option<OwnRedis>,
     writes: TaskTracker,
     requests: AtomicU64,
@@ -69,6 +72,7 @@ impl App {
             database: if is_sqlite { "SQLite" } else { "PostgreSQL" },
             tiers: options.cache.unwrap_or(backends.default_tiers()),
             products: options.products,
+            mix: Arc::new(Mix::new(options.products, fastrand::u64(..))),
             redis: backends.own_redis(),
             writes: TaskTracker::new(),
             requests: AtomicU64::new(0),
